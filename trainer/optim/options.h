@@ -1,0 +1,79 @@
+// Options of the optimizer and the learning-rate schedule.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/base/option_table.h"
+#include "trainer/base/duration.h"
+
+namespace largo::optim {
+
+struct OptimizerOptions {
+  std::string kind = "sgd";
+  double momentum = 0.9;
+  bool nesterov = false;
+  double weight_decay = 0;
+  bool decay_norm_and_bias = false;
+};
+
+enum class ScalingRule { kNone, kLinear, kSqrt };
+enum class WarmupKind { kNone, kConstant, kGradual };
+enum class PolicyKind { kConstant, kStep, kMultistep, kExponential, kPolynomial, kCosine };
+enum class PolicyClock { kByPolicy, kGlobal, kAfterWarmup };
+
+// Where a warm-up starts: the unscaled base LR, zero, or a number stated at base_batch.
+struct WarmupStart {
+  enum class Kind { kBase, kZero, kNumber };
+  Kind kind = Kind::kBase;
+  double number = 0;
+
+  friend bool operator==(const WarmupStart&, const WarmupStart&) = default;
+};
+
+struct WarmupOptions {
+  WarmupKind kind = WarmupKind::kNone;
+  std::optional<Duration> length;
+  WarmupStart start;
+};
+
+// Formulas: lr_schedule.h. An omitted length is the rest of training.
+struct PolicyOptions {
+  PolicyKind kind = PolicyKind::kConstant;
+  std::optional<Duration> length;    // step, exponential, polynomial, cosine
+  std::vector<Duration> milestones;  // multistep
+  double gamma = 0.1;                // step, multistep, exponential
+  double power = 1;                  // polynomial
+  double end = 0;                    // polynomial, cosine; at base_batch
+};
+
+// Every LR here is stated at base_batch and multiplied by the scaling rule's factor.
+struct LrOptions {
+  double base = 0;
+  std::optional<int64_t> base_batch;
+  ScalingRule scaling = ScalingRule::kLinear;
+  WarmupOptions warmup;
+  PolicyOptions policy;
+  PolicyClock policy_clock = PolicyClock::kByPolicy;
+};
+
+void declare_options(OptionTable& table, OptimizerOptions& options);  // optimizer.*
+void declare_options(OptionTable& table, LrOptions& options);         // lr.*
+
+std::vector<OptionProblem> check(const OptimizerOptions& options);
+std::vector<OptionProblem> check(const LrOptions& options);
+
+}  // namespace largo::optim
+
+namespace largo {
+
+template <>
+struct OptionCodec<optim::WarmupStart> {
+  static constexpr const char* kType = "base, zero or a number";
+  static optim::WarmupStart parse(std::string_view text);
+  static std::string print(const optim::WarmupStart& value);
+};
+
+}  // namespace largo

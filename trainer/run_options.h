@@ -1,0 +1,41 @@
+// Options of a run as a whole and of its training loop.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "comm/base/option_table.h"
+#include "trainer/base/duration.h"
+
+namespace largo {
+
+enum class DeviceChoice { kAuto, kCpu, kCuda };
+enum class LastBatch { kDrop, kKeep, kWrap };
+enum class Precision { kFloat32, kFloat64 };
+
+struct RunOptions {
+  std::string name;             // empty: the config file's name without its ending
+  std::string output = "runs";  // folder of run directories
+  int64_t seed = 1;
+  DeviceChoice device = DeviceChoice::kAuto;
+  std::optional<int64_t> threads;  // per rank; empty: affinity mask / ranks on the node
+};
+
+struct TrainOptions {
+  Duration length;
+  LastBatch last_batch = LastBatch::kDrop;
+  Precision precision = Precision::kFloat32;
+  Duration log_every = {20, Duration::Unit::kSteps};
+  Duration eval_every = {1, Duration::Unit::kEpochs};
+};
+
+struct EvalOptions {
+  int64_t batch = 500;  // samples per rank that one forward pass sees
+};
+
+void declare_options(OptionTable& table, RunOptions& options);    // run.*
+void declare_options(OptionTable& table, TrainOptions& options);  // train.*
+void declare_options(OptionTable& table, EvalOptions& options);   // eval.*
+
+}  // namespace largo
