@@ -30,8 +30,8 @@ struct OptionProblem {
 // What a file or an override says for one key: the text of a scalar, or of a list of scalars.
 struct OptionValue {
   bool is_list = false;
-  std::string scalar;
-  std::vector<std::string> items;
+  std::string scalar = {};
+  std::vector<std::string> items = {};
 };
 
 // Turns text into a T and back. print(parse(text)) need not be text, but parse(print(v)) is v.

@@ -1,0 +1,221 @@
+#include "comm/gradient_reducer.h"
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "comm/base/error.h"
+
+namespace largo::comm {
+
+// Called by autograd once the parameter's .grad holds this backward's gradient.
+class GradientReducer::Hook final : public torch::autograd::PostAccumulateGradHook {
+ public:
+  Hook(GradientReducer& reducer, int64_t parameter) : reducer_(reducer), parameter_(parameter) {}
+  void operator()(const torch::autograd::Variable&) override { reducer_.on_gradient(parameter_); }
+
+ private:
+  GradientReducer& reducer_;
+  int64_t parameter_;
+};
+
+GradientReducer::GradientReducer(std::vector<at::Tensor> parameters, at::Tensor extra,
+                                 Communicator& world, const ReducerOptions& options)
+    : parameters_(std::move(parameters)),
+      extra_(std::move(extra)),
+      world_(world),
+      options_(options),
+      has_gradient_(parameters_.size(), false) {
+  LARGO_CHECK(!parameters_.empty(), "no parameters to reduce");
+  for (const at::Tensor& parameter : parameters_) {
+    LARGO_CHECK(parameter.is_leaf() && parameter.requires_grad() &&
+                    parameter.is_non_overlapping_and_dense() &&
+                    parameter.scalar_type() == parameters_[0].scalar_type(),
+                "parameter of sizes ", parameter.sizes(), " and dtype ",
+                at::toString(parameter.scalar_type()));
+  }
+  check_ranks_agree();
+  // Without a known order: the reverse of the registration, which is close to what backward does.
+  std::vector<int64_t> order = options_.order;
+  if (order.empty()) {
+    order.resize(parameters_.size());
+    std::iota(order.rbegin(), order.rend(), 0);
+  } else {
+    order_ = order;
+  }
+  lay_out(order);
+  for (size_t p = 0; p < parameters_.size(); ++p) {
+    torch::autograd::impl::set_post_acc_grad_hooks(
+        parameters_[p], std::make_unique<Hook>(*this, static_cast<int64_t>(p)));
+  }
+}
+
+GradientReducer::~GradientReducer() {
+  for (const at::Tensor& parameter : parameters_) {
+    torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+  }
+}
+
+void GradientReducer::check_ranks_agree() const {
+  // Number, then one line of numbers per parameter, so that the first difference can be named.
+  const auto compare = [this](const std::vector<int64_t>& mine, const auto& what) {
+    const at::Tensor all = world_.all_gather(at::tensor(mine, at::kLong));
+    for (int64_t r = 1; r < all.size(0); ++r) {
+      if (at::equal(all[r], all[0])) continue;
+      const at::Tensor differs = all[r].ne(all[0]).to(at::kLong);
+      const int64_t at_place = differs.argmax().item<int64_t>();
+      fail(ExitCode::kInternal, "ranks 0 and ", r, " disagree on ", what(at_place), ": ",
+           all[0][at_place].item<int64_t>(), " and ", all[r][at_place].item<int64_t>());
+    }
+  };
+  compare({static_cast<int64_t>(parameters_.size()), extra_.defined() ? extra_.numel() : 0,
+           static_cast<int64_t>(parameters_[0].scalar_type())},
+          [](int64_t place) {
+            static constexpr const char* kWords[] = {"the number of parameters",
+                                                     "the number of riding values", "the dtype"};
+            return std::string(kWords[place]);
+          });
+  std::vector<int64_t> shapes;
+  for (const at::Tensor& parameter : parameters_) {
+    int64_t hash = parameter.dim();
+    for (int64_t d = 0; d < parameter.dim(); ++d) {
+      hash = (hash * 1000003 + parameter.size(d)) * 1000003 + parameter.stride(d);
+      hash &= (int64_t{1} << 62) - 1;
+    }
+    shapes.push_back(hash);
+  }
+  compare(shapes, [this](int64_t place) {
+    return concat("the shape of parameter ", place, " (here ", parameters_[place].sizes(),
+                  ", compared by hash)");
+  });
+}
+
+void GradientReducer::lay_out(const std::vector<int64_t>& order) {
+  std::vector<int64_t> sorted = order;
+  std::sort(sorted.begin(), sorted.end());
+  for (size_t p = 0; p < parameters_.size(); ++p) {
+    LARGO_CHECK(sorted.size() == parameters_.size() && sorted[p] == static_cast<int64_t>(p),
+                "the bucket order of ", order.size(), " entries does not name each of the ",
+                parameters_.size(), " parameters once");
+  }
+  const at::ScalarType dtype = parameters_[0].scalar_type();
+  const auto element_bytes = static_cast<int64_t>(at::elementSize(dtype));
+  buckets_.clear();
+  bucket_of_.assign(parameters_.size(), 0);
+  std::vector<int64_t> elements;  // by bucket
+  for (const int64_t p : order) {
+    const int64_t cap = buckets_.size() <= 1 ? options_.first_bucket_bytes : options_.bucket_bytes;
+    const int64_t size = parameters_[p].numel();
+    if (buckets_.empty() ||
+        (elements.back() > 0 && (elements.back() + size) * element_bytes > cap)) {
+      buckets_.emplace_back();
+      elements.push_back(0);
+    }
+    buckets_.back().members.push_back(p);
+    bucket_of_[p] = static_cast<int64_t>(buckets_.size()) - 1;
+    elements.back() += size;
+  }
+  const int64_t extra_elements = extra_.defined() ? extra_.numel() : 0;
+  elements.back() += extra_elements;
+
+  // One allocation for all buckets: the optimizer reads it front to back.
+  const int64_t total = std::accumulate(elements.begin(), elements.end(), int64_t{0});
+  const at::Tensor arena = world_.allocate(total, dtype);
+  gradients_.assign(parameters_.size(), at::Tensor());
+  int64_t start = 0;
+  for (size_t b = 0; b < buckets_.size(); ++b) {
+    buckets_[b].flat = arena.narrow(0, start, elements[b]);
+    int64_t offset = start;
+    for (const int64_t p : buckets_[b].members) {
+      gradients_[p] = arena.as_strided(parameters_[p].sizes(), parameters_[p].strides(),
+                                       arena.storage_offset() + offset);
+      offset += parameters_[p].numel();
+    }
+    start += elements[b];
+  }
+  extra_slot_ = arena.narrow(0, total - extra_elements, extra_elements);
+}
+
+void GradientReducer::begin_step() {
+  if (std::exchange(lay_out_anew_, false)) lay_out(order_);
+  std::fill(has_gradient_.begin(), has_gradient_.end(), false);
+  observed_.clear();
+  next_bucket_ = 0;
+  launched_in_backward_ = 0;
+  armed_ = false;
+}
+
+std::vector<int64_t> GradientReducer::agreed_order() {
+  // What took no part on rank 0 goes to the end.
+  std::vector<int64_t> order = observed_;
+  for (size_t p = 0; p < parameters_.size(); ++p) {
+    if (std::find(observed_.begin(), observed_.end(), static_cast<int64_t>(p)) == observed_.end()) {
+      order.push_back(static_cast<int64_t>(p));
+    }
+  }
+  at::Tensor shared = at::tensor(order, at::kLong);
+  world_.broadcast(shared, 0);
+  return {shared.data_ptr<int64_t>(), shared.data_ptr<int64_t>() + shared.numel()};
+}
+
+void GradientReducer::arm() {
+  armed_ = true;
+  for (Bucket& bucket : buckets_) bucket.missing = static_cast<int64_t>(bucket.members.size());
+}
+
+void GradientReducer::on_gradient(int64_t p) {
+  const at::NoGradGuard no_grad;
+  const std::scoped_lock lock(mutex_);
+  at::Tensor& incoming = parameters_[p].mutable_grad();
+  if (has_gradient_[p]) {
+    gradients_[p].add_(incoming);
+  } else {
+    gradients_[p].copy_(incoming);
+    has_gradient_[p] = true;
+  }
+  incoming.reset();  // the next backward hands its gradient over instead of adding to this one
+  if (!armed_) return;
+  observed_.push_back(p);
+  --buckets_[bucket_of_[p]].missing;
+  if (options_.overlap && world_.is_asynchronous()) {
+    launch_ready_buckets();
+    launched_in_backward_ = static_cast<int64_t>(next_bucket_);
+  }
+}
+
+void GradientReducer::launch_ready_buckets() {
+  while (next_bucket_ < buckets_.size() && buckets_[next_bucket_].missing == 0) {
+    launch(buckets_[next_bucket_++]);
+  }
+}
+
+void GradientReducer::launch(Bucket& bucket) {
+  if (&bucket == &buckets_.back() && extra_.defined()) extra_slot_.copy_(extra_.view({-1}));
+  bucket.work = world_.all_reduce(bucket.flat);
+}
+
+void GradientReducer::wait() {
+  LARGO_CHECK(armed_, "wait() without an armed backward");
+  const at::NoGradGuard no_grad;
+  for (size_t p = 0; p < parameters_.size(); ++p) {
+    if (!has_gradient_[p]) gradients_[p].zero_();
+  }
+  while (next_bucket_ < buckets_.size()) launch(buckets_[next_bucket_++]);
+  for (Bucket& bucket : buckets_) {
+    bucket.work.wait();
+    bucket.work = Work();
+  }
+  if (extra_.defined()) extra_.view({-1}).copy_(extra_slot_);
+  armed_ = false;
+  if (order_.empty()) {
+    order_ = agreed_order();
+    lay_out_anew_ = true;  // not now: gradients() is about to be read
+  }
+}
+
+}  // namespace largo::comm

@@ -1,0 +1,102 @@
+// Sums gradients over all ranks while backward is still running.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.h"
+
+namespace largo::comm {
+
+struct ReducerOptions {
+  int64_t bucket_bytes = 25 << 20;
+  int64_t first_bucket_bytes = 1 << 20;  // caps the bucket that fills first
+  bool overlap = true;                   // ignored where the communicator is not asynchronous
+  // Parameter numbers in the order in which buckets take them, from a checkpoint: the bits of the
+  // sums depend on it. Empty: the order in which rank 0's first backward finishes them.
+  std::vector<int64_t> order = {};
+};
+
+// One optimizer step is
+//     begin_step();
+//     for each micro-batch: if it is the last, arm(); then loss.backward();
+//     wait();                                    // gradients() are now sums over all ranks
+// Each micro-batch's gradient is added into flat buckets as soon as backward has finished it, and
+// taken out of the parameter's .grad. During the armed backward a bucket is handed to the
+// communicator once all its gradients are there; buckets leave in index order only, so all ranks
+// agree on the sequence. The loss already holds 1 / global samples: the reduction is a sum and
+// nothing divides.
+//
+// Parameters are dense leaves of one dtype, the same list on every rank; construction is a
+// collective and throws Error{kInternal} naming two ranks that disagree. A parameter that took no
+// part in a step counts as zero. The parameters keep their hooks until this object goes; it must
+// outlive no backward under way, and `world` must outlive it. One user thread; hooks may run on
+// autograd's. wait() blocks the calling thread until the last bucket is there.
+class GradientReducer {
+ public:
+  // `extra` (of the parameters' dtype, may be undefined) rides with the last bucket: it must be
+  // final when the armed backward starts, and is replaced by its sum over the ranks.
+  GradientReducer(std::vector<at::Tensor> parameters, at::Tensor extra, Communicator& world,
+                  const ReducerOptions& options);
+  ~GradientReducer();
+  GradientReducer(const GradientReducer&) = delete;
+  GradientReducer& operator=(const GradientReducer&) = delete;
+
+  void begin_step();
+  void arm();
+  void wait();
+
+  // In the parameters' order, with their sizes and strides; views of the buckets. Valid from wait()
+  // to the next begin_step().
+  std::span<const at::Tensor> gradients() const { return gradients_; }
+
+  // Empty until the first wait() has fixed it.
+  const std::vector<int64_t>& order() const { return order_; }
+
+  int64_t bucket_count() const { return static_cast<int64_t>(buckets_.size()); }
+
+  // Of the step that wait() ended: how many buckets had left before its backward was over.
+  int64_t buckets_launched_in_backward() const { return launched_in_backward_; }
+
+ private:
+  class Hook;
+
+  struct Bucket {
+    at::Tensor flat;
+    std::vector<int64_t> members;  // parameter numbers
+    int64_t missing = 0;           // members that the armed backward has not finished yet
+    Work work;
+  };
+
+  void check_ranks_agree() const;
+  void lay_out(const std::vector<int64_t>& order);
+  void on_gradient(int64_t parameter);
+  void launch_ready_buckets();
+  void launch(Bucket& bucket);
+  std::vector<int64_t> agreed_order();
+
+  std::vector<at::Tensor> parameters_;
+  at::Tensor extra_;
+  Communicator& world_;
+  ReducerOptions options_;
+
+  std::mutex mutex_;  // hooks against each other; the user thread is outside backward then
+  std::vector<Bucket> buckets_;
+  std::vector<at::Tensor> gradients_;
+  at::Tensor extra_slot_;           // the end of the last bucket
+  std::vector<int64_t> bucket_of_;  // by parameter
+  std::vector<bool> has_gradient_;  // by parameter, in this step
+  std::vector<int64_t> observed_;   // order of the armed backward
+  std::vector<int64_t> order_;      // empty until fixed
+  size_t next_bucket_ = 0;          // first that has not left
+  int64_t launched_in_backward_ = 0;
+  bool armed_ = false;
+  bool lay_out_anew_ = false;  // order_ was fixed by the step that has just ended
+};
+
+}  // namespace largo::comm
