@@ -1,1 +1,103 @@
-// to be written
+// largo: see `largo --help`.
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+#include <climits>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "comm/base/error.h"
+#include "trainer/commands/commands.h"
+
+namespace {
+
+using namespace largo::commands;
+
+void add_config_arguments(CLI::App* app, ConfigArguments& arguments) {
+  app->add_option("CONFIG", arguments.path, "run file (YAML)")->required();
+  app->add_option("OVERRIDES", arguments.overrides, "key=value, checked like the file");
+}
+
+// Freed memory stays with the process: with glibc's defaults every tensor above 32 MiB is mapped,
+// faulted in and unmapped anew, which costs more than most of the operations on it.
+void tune_allocator() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, -1);
+  mallopt(M_TOP_PAD, 256 << 20);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  tune_allocator();
+  CLI::App app("Largo: large-batch distributed training of image classifiers.", "largo");
+  app.footer(
+      "Examples\n"
+      "  mpirun -n 2 largo train configs/fashion_mnist.yaml run.seed=2\n"
+      "  largo eval configs/fashion_mnist.yaml --checkpoint runs/fashion_mnist\n"
+      "  largo lr configs/fashion_mnist.yaml --at 0,100,1000\n"
+      "  largo config print configs/fashion_mnist.yaml batch.global=1024");
+  app.require_subcommand(1);
+  int exit_code = 0;
+  const ProgramArguments program{argc, argv};
+
+  TrainArguments train;
+  auto* train_app =
+      app.add_subcommand("train", "train, or go on with a run (under mpirun or srun)");
+  add_config_arguments(train_app, train.config);
+  train_app->add_flag("--fresh", train.fresh,
+                      "start anew; an old run directory of this name is renamed");
+  train_app->callback([&] { exit_code = run_train(train, program); });
+
+  EvalArguments eval;
+  auto* eval_app = app.add_subcommand("eval", "score saved weights on the validation set, as JSON");
+  add_config_arguments(eval_app, eval.config);
+  eval_app
+      ->add_option("--checkpoint", eval.checkpoint,
+                   "a checkpoint's folder, a run's folder or a .safetensors file")
+      ->required();
+  eval_app->callback([&] { exit_code = run_eval(eval, program); });
+
+  LrArguments lr;
+  auto* lr_app = app.add_subcommand("lr", "table of the learning rate, without training");
+  add_config_arguments(lr_app, lr.config);
+  lr_app->add_option("--every", lr.every, "one line per so many steps");
+  lr_app->add_option("--at", lr.at, "these steps only: 0,7.75,64")->delimiter(',');
+  lr_app->add_option("--ranks", lr.ranks, "world size, where the batch is given per rank")
+      ->check(CLI::Range(1, INT_MAX));
+  lr_app->add_flag("--csv", lr.csv, "comma-separated");
+  lr_app->callback([&] { exit_code = run_lr(lr); });
+
+  auto* config_app = app.add_subcommand("config", "check or print a run file");
+  config_app->require_subcommand(1);
+  ConfigCheckArguments check;
+  auto* check_app = config_app->add_subcommand("check", "all that is wrong with it, in one go");
+  add_config_arguments(check_app, check.config);
+  check_app->add_option("--ranks", check.ranks, "world size to check it for")
+      ->check(CLI::Range(1, INT_MAX));
+  check_app->callback([&] { exit_code = run_config_check(check); });
+  ConfigArguments print;
+  auto* print_app =
+      config_app->add_subcommand("print", "every key with its value and where it comes from");
+  add_config_arguments(print_app, print);
+  print_app->callback([&] { exit_code = run_config_print(print); });
+  config_app->add_subcommand("schema", "every key with type, range, default and meaning")
+      ->callback([&] { exit_code = run_config_schema(); });
+
+  bool all = false;
+  auto* version_app = app.add_subcommand("version", "what this is");
+  version_app->add_flag("--all", all, "and the libraries that were really loaded");
+  version_app->callback([&] { exit_code = run_version(all); });
+
+  try {
+    app.parse(argc, argv);
+    return exit_code;
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : static_cast<int>(largo::ExitCode::kUsage);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return static_cast<int>(largo::exit_code(error));
+  }
+}

@@ -1,1 +1,112 @@
-// to be written
+#include "trainer/run_options.h"
+
+#include <stdexcept>
+#include <string_view>
+
+namespace largo {
+
+namespace {
+
+constexpr const char* kLettersAndDigits =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+constexpr size_t kMaxNameBytes = 200;
+
+bool is_run_name(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxNameBytes &&
+         (std::string(kLettersAndDigits) + "_").find(name[0]) != std::string::npos &&
+         name.find_first_not_of(std::string(kLettersAndDigits) + "_.-+=@,") == std::string::npos;
+}
+
+Range<std::string> directory_name() {
+  return {
+      "that names a directory: letters, digits and _ . - + = @ ,, starting with a letter, a "
+      "digit or _, at most 200 of them",
+      is_run_name};
+}
+
+Range<Duration> longer_than_nothing() {
+  return {"longer than 0", [](const Duration& value) { return value.amount > 0; }};
+}
+
+// run.threads is "auto" while it holds no value.
+void declare_threads(OptionTable& table, std::optional<int64_t>& threads) {
+  const std::string type = "auto or integer";
+  const std::string legal = ">= 1";
+  Option option{.key = "run.threads",
+                .type = type,
+                .legal = legal,
+                .info = {.description = "CPU threads per rank; auto: the cores that this process "
+                                        "may use, divided by the ranks on its node",
+                         .effect = Effect::kSpeed},
+                .default_text = "auto",
+                .set = {},
+                .text = {}};
+  option.set = detail::scalar_setter(type, [&threads, type, legal](const std::string& text) {
+    if (text == "auto") {
+      threads.reset();
+      return;
+    }
+    int64_t value = 0;
+    try {
+      value = OptionCodec<int64_t>::parse(text);
+    } catch (const std::invalid_argument& wrong) {
+      throw std::invalid_argument(detail::not_legal(text, wrong.what(), type, legal));
+    }
+    if (value < 1) {
+      throw std::invalid_argument(detail::not_legal(text, "is out of range", type, legal));
+    }
+    threads = value;
+  });
+  option.text = [&threads] {
+    return std::optional(threads ? std::to_string(*threads) : std::string("auto"));
+  };
+  table.add_option(std::move(option));
+}
+
+}  // namespace
+
+void declare_options(OptionTable& table, RunOptions& options) {
+  table.add("run.name", options.name, directory_name(),
+            {.description = "the run's directory inside run.output; without it, the name of the "
+                            "configuration file less its ending",
+             .effect = Effect::kOutput});
+  table.add(
+      "run.output", options.output,
+      Range<std::string>{"that is not empty", [](const auto& path) { return !path.empty(); }},
+      {.description = "folder of run directories", .effect = Effect::kOutput, .is_path = true});
+  table.add("run.seed", options.seed, at_least<int64_t>(0),
+            {.description = "of everything random: order, augmentation, initial weights"});
+  table.add_choice<DeviceChoice>(
+      "run.device", options.device,
+      {{"auto", DeviceChoice::kAuto}, {"cpu", DeviceChoice::kCpu}, {"cuda", DeviceChoice::kCuda}},
+      {.description = "auto: a GPU where one is visible to any rank"});
+  declare_threads(table, options.threads);
+}
+
+void declare_options(OptionTable& table, TrainOptions& options) {
+  table.add(
+      "train.length", options.length, Range<Duration>{},
+      {.description = "length of training; 0steps saves the initial weights", .required = true});
+  table.add_choice<LastBatch>(
+      "train.last_batch", options.last_batch,
+      {{"drop", LastBatch::kDrop}, {"keep", LastBatch::kKeep}, {"wrap", LastBatch::kWrap}},
+      {.description = "samples of an epoch that fill no global batch: left out, a smaller batch, "
+                      "or filled up from the next epoch's permutation"});
+  table.add_choice<Precision>("train.precision", options.precision,
+                              {{"float32", Precision::kFloat32}, {"float64", Precision::kFloat64}},
+                              {.description = "of weights and arithmetic; float64 is for tests"});
+  table.add("train.log_every", options.log_every, longer_than_nothing(),
+            {.description = "how often losses are logged", .effect = Effect::kOutput});
+  table.add("train.eval_every", options.eval_every, longer_than_nothing(),
+            {.description = "how often the evaluation set is gone through; always at the end",
+             .effect = Effect::kOutput});
+}
+
+void declare_options(OptionTable& table, EvalOptions& options) {
+  table.add("eval.batch", options.batch, at_least<int64_t>(1),
+            {.description = "what one forward pass of the evaluation sees on a rank",
+             .effect = Effect::kSpeed,
+             .unit = "samples"});
+}
+
+}  // namespace largo

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "comm/base/option_table.h"
@@ -19,3 +20,16 @@ struct CheckpointOptions {
 void declare_options(OptionTable& table, CheckpointOptions& options);  // checkpoint.*
 
 }  // namespace largo::checkpoint
+
+namespace largo {
+
+// Told apart by their units.
+template <>
+struct OptionCodec<std::variant<Duration, Time>> {
+  static constexpr const char* kType =
+      "duration or time (5ep, 300steps, 1000000samples, 15min or 600s)";
+  static std::variant<Duration, Time> parse(std::string_view text);
+  static std::string print(const std::variant<Duration, Time>& value);
+};
+
+}  // namespace largo

@@ -1,1 +1,184 @@
-// to be written
+#include "trainer/optim/options.h"
+
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+#include "comm/base/error.h"
+
+namespace largo {
+
+optim::WarmupStart OptionCodec<optim::WarmupStart>::parse(std::string_view text) {
+  using Kind = optim::WarmupStart::Kind;
+  if (text == "base") return {Kind::kBase, 0};
+  if (text == "zero") return {Kind::kZero, 0};
+  double number = 0;
+  try {
+    number = OptionCodec<double>::parse(text);
+  } catch (const std::invalid_argument&) {
+    throw std::invalid_argument("is neither base nor zero nor a number");
+  }
+  if (number < 0) throw std::invalid_argument("is negative");
+  return {Kind::kNumber, number};
+}
+
+std::string OptionCodec<optim::WarmupStart>::print(const optim::WarmupStart& value) {
+  switch (value.kind) {
+    case optim::WarmupStart::Kind::kBase:
+      return "base";
+    case optim::WarmupStart::Kind::kZero:
+      return "zero";
+    case optim::WarmupStart::Kind::kNumber:
+      return OptionCodec<double>::print(value.number);
+  }
+  return {};
+}
+
+}  // namespace largo
+
+namespace largo::optim {
+
+namespace {
+
+Range<Duration> longer_than_nothing() {
+  return {"> 0", [](const Duration& d) { return d.amount > 0; }};
+}
+
+void declare_warmup(OptionTable& table, WarmupOptions& warmup) {
+  const AppliesTo with_warmup = {"lr.warmup.kind", {"constant", "gradual"}};
+  table.add_choice<WarmupKind>("lr.warmup.kind", warmup.kind,
+                               {{"none", WarmupKind::kNone},
+                                {"constant", WarmupKind::kConstant},
+                                {"gradual", WarmupKind::kGradual}},
+                               {.description = "how the learning rate gets to its peak: gradual "
+                                               "goes there linearly, constant holds the start"});
+  table.add("lr.warmup.length", warmup.length, Range<Duration>{},
+            {.description = "the peak is reached after so long", .applies = with_warmup});
+  table.add("lr.warmup.start", warmup.start, Range<WarmupStart>{},
+            {.description = "where it starts: base is the unscaled base LR, a number is stated at "
+                            "lr.base_batch",
+             .applies = with_warmup});
+}
+
+void declare_policy(OptionTable& table, PolicyOptions& policy) {
+  const auto only = [](std::vector<std::string> kinds) {
+    return AppliesTo{"lr.policy.kind", std::move(kinds)};
+  };
+  table.add_choice<PolicyKind>("lr.policy.kind", policy.kind,
+                               {{"constant", PolicyKind::kConstant},
+                                {"step", PolicyKind::kStep},
+                                {"multistep", PolicyKind::kMultistep},
+                                {"exponential", PolicyKind::kExponential},
+                                {"polynomial", PolicyKind::kPolynomial},
+                                {"cosine", PolicyKind::kCosine}},
+                               {.description = "shape of the learning rate over time"});
+  table.add(
+      "lr.policy.length", policy.length, longer_than_nothing(),
+      {.description = "step: time between two drops; exponential: time in which the LR falls by "
+                      "gamma; polynomial, cosine: time until end. Omitted: the rest of training",
+       .applies = only({"step", "exponential", "polynomial", "cosine"})});
+  table.add("lr.policy.milestones", policy.milestones, Range<Duration>{},
+            {.description = "when the LR is multiplied by gamma, strictly increasing",
+             .applies = only({"multistep"})});
+  table.add("lr.policy.gamma", policy.gamma, above(0.0),
+            {.description = "factor of every drop; exponential: factor per length",
+             .applies = only({"step", "multistep", "exponential"})});
+  table.add("lr.policy.power", policy.power, above(0.0),
+            {.description = "1 is linear", .applies = only({"polynomial"})});
+  table.add("lr.policy.end", policy.end, at_least(0.0),
+            {.description = "last learning rate, at lr.base_batch",
+             .applies = only({"polynomial", "cosine"})});
+}
+
+// Milestones of different units are compared where they are known as steps (make_schedule).
+void check_milestones(const std::vector<Duration>& milestones,
+                      std::vector<OptionProblem>& problems) {
+  for (size_t i = 1; i < milestones.size(); ++i) {
+    if (milestones[i].unit == milestones[i - 1].unit &&
+        milestones[i].amount <= milestones[i - 1].amount) {
+      problems.push_back(
+          {"lr.policy.milestones",
+           concat(OptionCodec<Duration>::print(milestones[i]), " does not come after ",
+                  OptionCodec<Duration>::print(milestones[i - 1]),
+                  "; legal: strictly increasing durations")});
+    }
+  }
+}
+
+}  // namespace
+
+void declare_options(OptionTable& table, OptimizerOptions& options) {
+  table.add_choice<std::string>("optimizer.kind", options.kind, {{"sgd", "sgd"}},
+                                {.description = "update rule"});
+  table.add("optimizer.momentum", options.momentum, at_least_below(0.0, 1.0),
+            {.description = "u = momentum * u + gradient; the learning rate stays outside of u"});
+  table.add("optimizer.nesterov", options.nesterov, Range<bool>{},
+            {.description = "step along gradient + momentum * u instead of u"});
+  table.add("optimizer.weight_decay", options.weight_decay, at_least(0.0),
+            {.description = "times the weight, added to its gradient"});
+  table.add("optimizer.decay_norm_and_bias", options.decay_norm_and_bias, Range<bool>{},
+            {.description = "whether weight decay includes biases and norm layers"});
+}
+
+void declare_options(OptionTable& table, LrOptions& options) {
+  table.add("lr.base", options.base, above(0.0),
+            {.description = "learning rate at lr.base_batch", .required = true});
+  table.add("lr.base_batch", options.base_batch, at_least<int64_t>(1),
+            {.description = "global batch that every learning rate of this file is stated at; "
+                            "needed unless lr.scaling is none",
+             .unit = "samples"});
+  table.add_choice<ScalingRule>("lr.scaling", options.scaling,
+                                {{"none", ScalingRule::kNone},
+                                 {"linear", ScalingRule::kLinear},
+                                 {"sqrt", ScalingRule::kSqrt}},
+                                {.description = "what learning rates are multiplied by: 1, k or "
+                                                "sqrt(k), with k = batch.global / lr.base_batch"});
+  declare_warmup(table, options.warmup);
+  declare_policy(table, options.policy);
+  table.add_choice<PolicyClock>(
+      "lr.policy_clock", options.policy_clock,
+      {{"by_policy", PolicyClock::kByPolicy},
+       {"global", PolicyClock::kGlobal},
+       {"after_warmup", PolicyClock::kAfterWarmup}},
+      {.description = "where the policy's time starts; by_policy: global for constant, step and "
+                      "multistep, after_warmup for the others"});
+}
+
+std::vector<OptionProblem> check(const OptimizerOptions& options) {
+  if (options.nesterov && options.momentum == 0) {
+    return {{"optimizer.nesterov", "needs optimizer.momentum > 0, which is 0"}};
+  }
+  return {};
+}
+
+std::vector<OptionProblem> check(const LrOptions& options) {
+  std::vector<OptionProblem> problems;
+  if (options.scaling != ScalingRule::kNone && !options.base_batch) {
+    problems.push_back(
+        {"lr.base_batch",
+         concat("needed by scaling ", options.scaling == ScalingRule::kLinear ? "linear" : "sqrt",
+                ": 0.1 is Goyal's at 256, He's for CIFAR at 128")});
+  }
+  if (options.warmup.kind != WarmupKind::kNone) {
+    if (!options.warmup.length) {
+      problems.push_back({"lr.warmup.length", "needed by every warm-up but none; 5ep is Goyal's"});
+    }
+    if (options.scaling == ScalingRule::kNone &&
+        options.warmup.start.kind == WarmupStart::Kind::kBase) {
+      problems.push_back({"lr.warmup.start",
+                          "base is the peak itself when lr.scaling is none, so nothing would warm "
+                          "up; legal: `start: zero` or a number"});
+    }
+  }
+  if (options.policy.kind == PolicyKind::kStep && !options.policy.length) {
+    problems.push_back({"lr.policy.length", "needed by policy step: the time between two drops"});
+  }
+  if (options.policy.kind == PolicyKind::kMultistep && options.policy.milestones.empty()) {
+    problems.push_back(
+        {"lr.policy.milestones", "needed by policy multistep; Goyal's are [30ep, 60ep, 80ep]"});
+  }
+  check_milestones(options.policy.milestones, problems);
+  return problems;
+}
+
+}  // namespace largo::optim

@@ -1,0 +1,214 @@
+#include "trainer/checkpoint/checkpointer.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <csignal>
+#include <fstream>
+
+#include "comm/self_communicator.h"
+#include "comm/thread_communicator.h"
+#include "tests/checkpoint/temporary_folder.h"
+#include "trainer/base/atomic_file.h"
+
+namespace largo::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::UnorderedElementsAre;
+
+State state_of(double value) {
+  return {.model = {{"weight", at::full({2, 3}, value)}},
+          .optimizer = {{"weight.momentum", at::full({2, 3}, -value)}},
+          .json = concat("{\"value\": ", value, '}')};
+}
+
+// One rank, and what a test asks of its folder.
+class CheckpointerTest : public testing::Test {
+ protected:
+  Checkpointer make(int64_t keep = 2) {
+    return Checkpointer({.keep = keep}, directory_, self_, log_);
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(directory_)) {
+      names.push_back(entry.path().filename().string());
+    }
+    return names;
+  }
+  std::string log_text() {
+    std::fflush(log_file_);
+    std::rewind(log_file_);
+    std::string text(4096, '\0');
+    text.resize(std::fread(text.data(), 1, text.size(), log_file_));
+    return text;
+  }
+  ~CheckpointerTest() override { std::fclose(log_file_); }
+
+  TemporaryFolder folder_;
+  fs::path directory_ = folder_.path() / "checkpoints";
+  std::FILE* log_file_ = std::tmpfile();
+  Log log_{log_file_};
+  comm::SelfCommunicator self_;
+};
+
+TEST_F(CheckpointerTest, LoadsWhatItSaved) {
+  Checkpointer checkpointer = make();
+  EXPECT_EQ(checkpointer.latest(), std::nullopt);
+  checkpointer.save(500, state_of(1.5));
+  EXPECT_EQ(checkpointer.latest(), directory_ / "step-00000500");
+  const LoadedState loaded = checkpointer.load(*checkpointer.latest());
+  EXPECT_TRUE(at::equal(loaded.model.at("weight"), at::full({2, 3}, 1.5)));
+  EXPECT_TRUE(at::equal(loaded.optimizer.at("weight.momentum"), at::full({2, 3}, -1.5)));
+  EXPECT_EQ(loaded.json, "{\"value\": 1.5}");
+}
+
+TEST_F(CheckpointerTest, KeepsTheNewest) {
+  Checkpointer checkpointer = make(2);
+  for (const int64_t step : {1, 20, 300}) checkpointer.save(step, state_of(1));
+  EXPECT_THAT(names(), UnorderedElementsAre("step-00000020", "step-00000300"));
+  make(1).save(100000000, state_of(1));
+  EXPECT_THAT(names(), ElementsAre("step-100000000"));
+}
+
+TEST_F(CheckpointerTest, WithoutDoneThereIsNoCheckpoint) {
+  Checkpointer checkpointer = make();
+  checkpointer.save(1, state_of(1));
+  checkpointer.save(2, state_of(2));
+  fs::remove(directory_ / "step-00000002" / "DONE");  // as if killed before it was written
+  EXPECT_EQ(checkpointer.latest(), directory_ / "step-00000001");
+  EXPECT_THAT(
+      error_of(ExitCode::kInputMissing, [&] { checkpointer.load(directory_ / "step-00000002"); }),
+      HasSubstr("DONE"));
+  checkpointer.save(3, state_of(3));
+  EXPECT_THAT(names(), UnorderedElementsAre("step-00000001", "step-00000003"));
+}
+
+TEST_F(CheckpointerTest, RemovesWhatKilledRunsLeft) {
+  fs::create_directories(directory_ / "step-00000007.tmp-123");
+  fs::create_directories(directory_ / "step-00000007.tmp-replaced-123");
+  fs::create_directories(directory_ / "notes");  // somebody else's
+  Checkpointer checkpointer = make();
+  EXPECT_EQ(checkpointer.latest(), std::nullopt);
+  checkpointer.save(8, state_of(1));
+  EXPECT_THAT(names(), UnorderedElementsAre("notes", "step-00000008"));
+}
+
+TEST_F(CheckpointerTest, ReplacesTheSameStep) {
+  Checkpointer checkpointer = make();
+  checkpointer.save(5, state_of(1));
+  checkpointer.save(5, state_of(2));
+  EXPECT_THAT(names(), ElementsAre("step-00000005"));
+  EXPECT_EQ(checkpointer.load(*checkpointer.latest()).json, "{\"value\": 2}");
+}
+
+TEST_F(CheckpointerTest, SetsAsideTheLaterStepsOfACourseGivenUp) {
+  Checkpointer checkpointer = make();
+  checkpointer.save(50, state_of(1));
+  checkpointer.save(10, state_of(2));
+  EXPECT_EQ(checkpointer.latest(), directory_ / "step-00000010");
+  EXPECT_THAT(names(), UnorderedElementsAre("step-00000010", "step-00000050.abandoned"));
+  EXPECT_THAT(log_text(), HasSubstr("step 50 set aside"));
+}
+
+// Files may not grow beyond `bytes` while this lives: a full disk, for root too.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    handler_ = std::signal(SIGXFSZ, SIG_IGN);  // the write fails instead
+    const rlimit limit = {bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int);
+};
+
+TEST_F(CheckpointerTest, AFailedSaveLeavesTheOlderOnes) {
+  Checkpointer checkpointer = make();
+  checkpointer.save(1, state_of(1));
+  for (const int64_t step : {1, 2}) {
+    const FileSizeLimit limit(16);
+    EXPECT_THAT(error_of(ExitCode::kIo, [&] { checkpointer.save(step, state_of(2)); }),
+                HasSubstr("File too large"));
+  }
+  EXPECT_THAT(names(), ElementsAre("step-00000001"));
+  EXPECT_EQ(checkpointer.load(*checkpointer.latest()).json, "{\"value\": 1}");
+}
+
+TEST_F(CheckpointerTest, SaysWhyItCannotWrite) {
+  write_file_atomically(folder_.path() / "file", "");
+  Checkpointer nowhere({}, folder_.path() / "file" / "checkpoints", self_, log_);
+  EXPECT_THAT(error_of(ExitCode::kIo, [&] { nowhere.save(4, state_of(4)); }),
+              HasSubstr("Not a directory"));
+}
+
+TEST_F(CheckpointerTest, CorruptedFilesAreBadData) {
+  Checkpointer checkpointer = make();
+  checkpointer.save(1, state_of(1));
+  const fs::path model = *checkpointer.latest() / "model.safetensors";
+  fs::resize_file(model, fs::file_size(model) - 1);
+  EXPECT_THAT(error_of(ExitCode::kBadData, [&] { checkpointer.load(*checkpointer.latest()); }),
+              HasSubstr(model.string()));
+  fs::remove(model);
+  EXPECT_THAT(error_of(ExitCode::kInputMissing, [&] { checkpointer.load(*checkpointer.latest()); }),
+              HasSubstr(model.string()));
+}
+
+TEST(CheckpointerRanks, RankZeroWritesAndAllRanksRead) {
+  const TemporaryFolder folder;
+  comm::spawn_ranks(3, [&](comm::Communicator& comm) {
+    Log log;
+    log.set_rank(comm.rank(), comm.size(), "test");
+    Checkpointer checkpointer({.keep = 1}, folder.path() / "checkpoints", comm, log);
+    EXPECT_EQ(checkpointer.latest(), std::nullopt);
+    // Only rank 0's state counts.
+    checkpointer.save(1, state_of(comm.rank() + 1));
+    checkpointer.save(2, state_of(comm.rank() + 10));
+    const auto latest = checkpointer.latest();
+    ASSERT_EQ(latest, folder.path() / "checkpoints" / "step-00000002");
+    const LoadedState loaded = checkpointer.load(*latest);
+    EXPECT_EQ(loaded.json, "{\"value\": 10}");
+    EXPECT_TRUE(at::equal(loaded.model.at("weight"), at::full({2, 3}, 10.0)));
+    EXPECT_TRUE(at::equal(loaded.optimizer.at("weight.momentum"), at::full({2, 3}, -10.0)));
+  });
+}
+
+TEST(CheckpointerRanks, RankZerosErrorIsEverybodys) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder.path() / "file", "");
+  std::atomic<int> alike = 0;
+  comm::spawn_ranks(3, [&](comm::Communicator& comm) {
+    Log log;
+    log.set_rank(comm.rank(), comm.size(), "test");
+    Checkpointer checkpointer({}, folder.path() / "file" / "checkpoints", comm, log);
+    const auto expect = [&](ExitCode code, const std::string& words, const auto& action) {
+      try {
+        action();
+      } catch (const Error& error) {
+        if (error.code() == code && std::string(error.what()).find(words) != std::string::npos) {
+          ++alike;
+        }
+      }
+    };
+    expect(ExitCode::kIo, "Not a directory", [&] { checkpointer.save(1, state_of(1)); });
+    expect(ExitCode::kInputMissing, "no complete checkpoint",
+           [&] { checkpointer.load(folder.path() / "none"); });
+    // The communicator still works.
+    EXPECT_EQ(checkpointer.latest(), std::nullopt);
+  });
+  EXPECT_EQ(alike, 6);
+}
+
+}  // namespace
+}  // namespace largo::checkpoint

@@ -1,0 +1,62 @@
+# What the tests of the executable share. Sourced: SCRIPT LARGO MPIRUN. Sets $largo, $mpirun, and
+# $work, an empty folder that is the working directory and goes at the end.
+# shellcheck shell=bash disable=SC2034  # variables of those who source this
+set -euo pipefail
+largo=$1 mpirun=$2
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+root=$(cd "$here/../.." && pwd -P)
+work=$(mktemp -d /tmp/largo_test.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() {
+  printf 'FAILED: %s\n' "$*"
+  [[ ! -e out ]] || sed 's/^/  out| /' out
+  [[ ! -e err ]] || sed 's/^/  err| /' err
+  exit 1
+}
+
+# run RANKS ARGUMENT ...: largo, alone for one rank, else under mpirun. Leaves its output in the files
+# out and err, and its exit code in $code. A minute without an end is a failure.
+run() {
+  local ranks=$1
+  shift
+  local launcher=()
+  [[ $ranks = 1 ]] || launcher=("$mpirun" -n "$ranks" --bind-to none)
+  ran="largo $* on $ranks ranks"
+  code=0
+  timeout -k 5 60 "${launcher[@]}" "$largo" "$@" >out 2>err </dev/null || code=$?
+  [[ $code != 124 && $code != 137 ]] || fail "$ran hangs"
+}
+
+expect_code() { [[ $code = "$1" ]] || fail "$ran: exit code $code instead of $1"; }
+expect_err() { grep -q -i -F -e "$1" err || fail "$ran does not say '$1'"; }
+
+# A run file of a small model on made-up data; a run of 20 steps takes well under a second.
+small_config() {  # FILE [train.length]
+  cat >"$1" <<YAML
+run: {seed: 1, device: cpu, threads: 1}
+data: {kind: synthetic, shape: [1, 8, 8], classes: 4, limit: 256}
+model: {name: mlp}
+batch: {global: 32}
+lr: {base: 0.05, base_batch: 32}
+train: {length: ${2:-20steps}, log_every: 5steps, eval_every: 10steps}
+checkpoint: {every: 10steps}
+YAML
+}
+
+# field FILE KEY: a value of a JSON file; "final.top1" goes into objects.
+field() {
+  python3 -c 'import functools, json, sys
+print(functools.reduce(lambda at, key: at[key], sys.argv[2].split("."), json.load(open(sys.argv[1]))))' "$1" "$2"
+}
+
+# await SECONDS WHAT COMMAND ...: until the command succeeds.
+await() {
+  local end=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@" 2>/dev/null; do
+    [[ $SECONDS -lt $end ]] || fail "waited in vain for $what"
+    sleep 0.05
+  done
+}

@@ -1,0 +1,173 @@
+#include "trainer/config/load.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/config/config_text.h"
+
+namespace largo::config {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StrEq;
+
+TEST(LoadConfig, ReadsARunFile) {
+  const LoadedConfig config = load_config(
+      {"configs/fashion.yaml",
+       "run:    {name: fashion_b1024, output: runs, seed: 7, device: cpu, threads: 2}\n"
+       "data:   {kind: idx, path: /usr/share/fashion, augment: {pad_crop: 2, flip: true}}\n"
+       "model:  {name: resnet20, norm: {kind: sync_batch}, zero_init_residual: true}\n"
+       "batch:  {global: 1024, max_micro: 256}\n"
+       "optimizer: {kind: sgd, momentum: 0.9, nesterov: true, weight_decay: 5.0e-4}\n"
+       "lr:\n"
+       "  base: 0.1   # at base_batch\n"
+       "  base_batch: 128\n"
+       "  scaling: linear\n"
+       "  warmup: {kind: gradual, length: 5ep, start: base}\n"
+       "  policy: {kind: cosine, end: 0.0}\n"
+       "loss:   {label_smoothing: 0.1}\n"
+       "train:  {length: 20ep, last_batch: wrap, log_every: 20steps, eval_every: 1ep}\n"
+       "comm:   {backend: auto}\n"},
+      {"batch.global=2048"});
+  const RunConfig& values = config.values;
+  EXPECT_EQ(values.run.name, "fashion_b1024");
+  EXPECT_EQ(values.run.seed, 7);
+  EXPECT_EQ(values.run.device, DeviceChoice::kCpu);
+  EXPECT_EQ(values.run.threads, 2);
+  EXPECT_EQ(values.data.path, "/usr/share/fashion");
+  EXPECT_EQ(values.data.augment.pad_crop, 2);
+  EXPECT_EQ(values.model.norm.kind, nn::NormKind::kSyncBatch);
+  EXPECT_EQ(values.batch.global, 2048);
+  EXPECT_EQ(values.optimizer.weight_decay, 5.0e-4);
+  EXPECT_EQ(values.lr.warmup.length, (Duration{5, Duration::Unit::kEpochs}));
+  EXPECT_EQ(values.lr.policy.kind, optim::PolicyKind::kCosine);
+  EXPECT_EQ(values.loss.label_smoothing, 0.1);
+  EXPECT_EQ(values.train.last_batch, LastBatch::kWrap);
+  EXPECT_EQ(config.provenance.words("lr.base"), "configs/fashion.yaml:7");
+  EXPECT_THAT(config.notes, IsEmpty());
+}
+
+TEST(LoadConfig, NamesTheRunAfterTheFile) {
+  EXPECT_EQ(load_config({"a/b/small.test.yaml", kSmallest}, {}).values.run.name, "small.test");
+  EXPECT_EQ(load_config({"x.yaml", kSmallest}, {"run.name=y"}).values.run.name, "y");
+  try {
+    load_config({"my run (1).yaml", kSmallest}, {});
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("run.name: is not given, and the file's name will not do: "
+                                        "\"my run (1)\" is out of range"));
+  }
+}
+
+TEST(LoadConfig, RunNamesAreDirectoryNames) {
+  for (const std::string name : {"a/b", ".", "..", ".hidden", "-flag", "a b", "\"\"", "x:y", "é"}) {
+    EXPECT_THAT(errors_of(kSmallest + "run: {name: " + name + "}\n"), HasSubstr("run.name: "))
+        << name;
+  }
+  for (const std::string name : {"a", "fashion_b1024", "lr=0.1,b=2", "v1.2+x", "007"}) {
+    EXPECT_THAT(errors_of(kSmallest + "run: {name: \"" + name + "\"}\n"), IsEmpty()) << name;
+  }
+  EXPECT_THAT(errors_of(kSmallest + "run: {name: " + std::string(201, 'a') + "}\n"),
+              HasSubstr("at most 200"));
+}
+
+TEST(LoadConfig, ThreadsAreAutoOrANumber) {
+  EXPECT_EQ(load_config({"x.yaml", kSmallest}, {"run.threads=auto"}).values.run.threads,
+            std::nullopt);
+  EXPECT_EQ(load_config({"x.yaml", kSmallest}, {"run.threads=3"}).values.run.threads, 3);
+  EXPECT_THAT(errors_of(kSmallest, {"run.threads=many"}),
+              HasSubstr("\"many\" is not an integer; legal: auto or integer >= 1"));
+}
+
+TEST(LoadConfig, ReportsEverythingAtOnceInOrder) {
+  EXPECT_THAT(errors_of("batch: {global: 1.5}\n"
+                        "lr: {base: 0.1, base_batch: 64, scaling: none,\n"
+                        "     warmup: {kind: gradual, length: 1ep}}\n"
+                        "data: {kind: synthetic, kidn: idx}\n"
+                        "model: {}\n"
+                        "train: {length: 1ep}\n",
+                        {"loss.label_smoothing=2"}),
+              StrEq("run.yaml:1:17: batch.global: \"1.5\" is not an integer; legal: integer >= 1\n"
+                    "  batch: {global: 1.5}\n"
+                    "                  ^\n"
+                    "run.yaml:3:6: lr.warmup.start: base is the peak itself when lr.scaling is "
+                    "none, so nothing would warm up; legal: `start: zero` or a number\n"
+                    "       warmup: {kind: gradual, length: 1ep}}\n"
+                    "       ^\n"
+                    "run.yaml:4:25: data.kidn: unknown key; did you mean kind?\n"
+                    "  data: {kind: synthetic, kidn: idx}\n"
+                    "                          ^\n"
+                    "run.yaml:5:1: model: name is missing: model to train; text\n"
+                    "  model: {}\n"
+                    "  ^\n"
+                    "override 1: loss.label_smoothing=2: \"2\" is out of range; legal: number "
+                    "between 0 and 1"));
+}
+
+TEST(LoadConfig, ChecksWhatPrecedesASyntaxError) {
+  const std::string errors = errors_of("run: {sead: 1}\nlr: {base: 0.1\ntrain: {length: 1ep}\n");
+  EXPECT_THAT(errors, HasSubstr("run.sead: unknown key; did you mean seed?"));
+  EXPECT_THAT(errors, HasSubstr("not YAML"));
+  EXPECT_THAT(errors, Not(HasSubstr("is missing: ")));
+}
+
+TEST(LoadConfig, SwitchingAKindOnTheCommandLine) {
+  const std::string file =
+      "data: {kind: synthetic, shape: [1, 28, 28]}\n"
+      "model: {name: resnet20, norm: {kind: group, groups: 4}}\n"
+      "batch: {global: 64}\n"
+      "lr: {base: 0.1, base_batch: 64, policy: {kind: step, length: 1ep, gamma: 0.5}}\n"
+      "train: {length: 1ep}\n";
+  const LoadedConfig config =
+      load_config({"x.yaml", file}, {"lr.policy.kind=cosine", "model.norm.kind=sync_batch"});
+  EXPECT_THAT(
+      config.notes,
+      ElementsAre("model.norm.kind=sync_batch drops model.norm.groups from the file (line 2)",
+                  "lr.policy.kind=cosine drops lr.policy.gamma from the file (line 4)"));
+  EXPECT_EQ(config.values.lr.policy.length, (Duration{1, Duration::Unit::kEpochs}));
+}
+
+TEST(LoadConfig, NoneForNestedSections) {
+  const LoadedConfig config = load_config(
+      {"x.yaml",
+       "data: {kind: synthetic, augment: none}\nmodel: {name: mlp}\nbatch: {global: 64}\n"
+       "lr: {base: 0.1, base_batch: 64, warmup: none}\ntrain: {length: 1ep}\n"},
+      {});
+  EXPECT_EQ(config.values.lr.warmup.kind, optim::WarmupKind::kNone);
+  // batch is the default, so "none" would not be what it says
+  EXPECT_THAT(errors_of(kSmallest, {"model.norm=none"}),
+              HasSubstr("model.norm.kind: \"none\" is not known; legal: batch"));
+}
+
+TEST(LoadConfig, LaterProblemsGetTheirLines) {
+  const LoadedConfig config = load_config({"run.yaml", kSmallest}, {"batch.per_rank=64"});
+  const ConfigError error = config.error({{"batch.global", "does not fit 2 ranks"},
+                                          {"batch.per_rank", "nor this"},
+                                          {"eval.batch", "?"}});
+  EXPECT_EQ(error.code(), ExitCode::kConfig);
+  EXPECT_THAT(error.what(),
+              StrEq("run.yaml:1:1: eval.batch: ?\n  data: {kind: synthetic}\n  ^\n"
+                    "run.yaml:3:9: batch.global: does not fit 2 ranks\n  batch: {global: 64}\n"
+                    "          ^\n"
+                    "override 1: batch.per_rank=64: nor this"));
+}
+
+TEST(LoadConfig, ReadsVariablesOfTheEnvironmentItIsGiven) {
+  const Environment environment = [](const std::string& name) {
+    return name == "DATA" ? "/data" : nullptr;
+  };
+  const std::string file =
+      "data: {kind: idx, path: \"${DATA}/x\"}\nmodel: {name: mlp}\nbatch: {global: 64}\n"
+      "lr: {base: 0.1, base_batch: 64}\ntrain: {length: 1ep}\n";
+  EXPECT_EQ(load_config({"x.yaml", file}, {}, environment).values.data.path, "/data/x");
+  EXPECT_THAT(errors_of(file, {"run.output=${SCRATCH}/runs"}, environment),
+              HasSubstr("run.output=${SCRATCH}/runs: the environment variable SCRATCH is not set"));
+}
+
+}  // namespace
+}  // namespace largo::config

@@ -1,0 +1,222 @@
+#include "trainer/optim/lr_schedule.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "comm/base/error.h"
+#include "trainer/optim/lr_controller.h"
+
+namespace largo::optim {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr double kStepsPerEpoch = 10;
+
+ScheduleInputs inputs(int64_t global_batch, int64_t total_steps) {
+  return {
+      .global_batch = global_batch, .total_steps = total_steps, .steps_of = [](const Duration& d) {
+        return d.unit == Duration::Unit::kEpochs ? d.amount * kStepsPerEpoch : d.amount;
+      }};
+}
+
+Duration steps(double n) { return {n, Duration::Unit::kSteps}; }
+
+LrOptions linear() {
+  LrOptions options;
+  options.base = 0.1;
+  options.base_batch = 128;
+  return options;
+}
+
+LrOptions with_warmup(WarmupStart start, double length) {
+  LrOptions options = linear();
+  options.warmup = {WarmupKind::kGradual, steps(length), start};
+  return options;
+}
+
+constexpr WarmupStart kBase = {WarmupStart::Kind::kBase, 0};
+constexpr WarmupStart kZero = {WarmupStart::Kind::kZero, 0};
+
+TEST(LrSchedule, ScalesByTheRule) {
+  LrOptions options = linear();
+  EXPECT_DOUBLE_EQ(make_schedule(options, inputs(2048, 10)).peak(), 1.6);
+  EXPECT_EQ(make_schedule(options, inputs(2048, 10)).factor(), 16);
+  EXPECT_EQ(make_schedule(options, inputs(64, 10)).factor(), 0.5);
+  options.scaling = ScalingRule::kSqrt;
+  EXPECT_EQ(make_schedule(options, inputs(2048, 10)).factor(), 4);
+  options.scaling = ScalingRule::kNone;
+  options.base_batch.reset();
+  EXPECT_EQ(make_schedule(options, inputs(2048, 10)).factor(), 1);
+  EXPECT_EQ(make_schedule(options, inputs(2048, 10)).lr(3), 0.1);
+}
+
+TEST(LrSchedule, WarmupFromTheUnscaledBaseReachesThePeakExactlyAtItsEnd) {
+  const LrSchedule schedule = make_schedule(with_warmup(kBase, 40), inputs(1024, 100));
+  EXPECT_EQ(schedule.lr(0), 0.1);  // not 0.8: the base is not scaled
+  EXPECT_DOUBLE_EQ(schedule.lr(20), 0.45);
+  EXPECT_LT(schedule.lr(39), 0.8);
+  EXPECT_EQ(schedule.lr(40), schedule.peak());
+  EXPECT_EQ(schedule.lr(99), schedule.peak());
+  EXPECT_EQ(schedule.warmup_steps(), 40);
+}
+
+TEST(LrSchedule, WarmupStartsAtZeroOrAtAScaledNumber) {
+  EXPECT_EQ(make_schedule(with_warmup(kZero, 40), inputs(1024, 100)).lr(0), 0);
+  EXPECT_DOUBLE_EQ(make_schedule(with_warmup(kZero, 40), inputs(1024, 100)).lr(10), 0.2);
+  const WarmupStart number = {WarmupStart::Kind::kNumber, 0.05};
+  EXPECT_DOUBLE_EQ(make_schedule(with_warmup(number, 40), inputs(1024, 100)).lr(0), 0.05 * 8);
+}
+
+TEST(LrSchedule, ConstantWarmupHoldsItsStart) {
+  LrOptions options = with_warmup(kBase, 40);
+  options.warmup.kind = WarmupKind::kConstant;
+  const LrSchedule schedule = make_schedule(options, inputs(1024, 100));
+  EXPECT_EQ(schedule.lr(0), 0.1);
+  EXPECT_EQ(schedule.lr(39), 0.1);
+  EXPECT_EQ(schedule.lr(40), schedule.peak());
+}
+
+TEST(LrSchedule, NoWarmupFromTheBaseWhereThePeakIsNotAboveIt) {
+  for (const int64_t batch : {64, 128}) {
+    LrOptions options = with_warmup(kBase, 40);
+    options.policy.kind = PolicyKind::kCosine;
+    const LrSchedule schedule = make_schedule(options, inputs(batch, 100));
+    EXPECT_EQ(schedule.lr(0), schedule.peak()) << batch;
+    EXPECT_EQ(schedule.warmup_steps(), 0);
+    EXPECT_EQ(schedule.lr(99), 0);  // the cosine has all of the steps
+    EXPECT_THAT(schedule.describe(), HasSubstr("no warm-up"));
+    EXPECT_THAT(schedule.describe(), HasSubstr("base LR 0.1"));
+  }
+  const LrSchedule from_zero = make_schedule(with_warmup(kZero, 40), inputs(128, 100));
+  EXPECT_EQ(from_zero.lr(0), 0);
+  EXPECT_EQ(from_zero.warmup_steps(), 40);
+}
+
+TEST(LrSchedule, MilestonesCountFromTheStartOfTraining) {
+  LrOptions options = with_warmup(kBase, 20);
+  options.policy.kind = PolicyKind::kMultistep;
+  options.policy.milestones = {{3, Duration::Unit::kEpochs}, steps(60)};
+  LrSchedule schedule = make_schedule(options, inputs(1024, 100));
+  EXPECT_EQ(schedule.lr(29), schedule.peak());
+  EXPECT_DOUBLE_EQ(schedule.lr(30), schedule.peak() * 0.1);
+  EXPECT_DOUBLE_EQ(schedule.lr(60), schedule.peak() * 0.01);
+
+  options.policy_clock = PolicyClock::kAfterWarmup;
+  schedule = make_schedule(options, inputs(1024, 100));
+  EXPECT_EQ(schedule.lr(49), schedule.peak());
+  EXPECT_DOUBLE_EQ(schedule.lr(50), schedule.peak() * 0.1);
+}
+
+TEST(LrSchedule, ClockOfEachPolicyUnlessSaid) {
+  const auto at_end_of_warmup = [](PolicyKind kind, PolicyClock clock) {
+    LrOptions options = with_warmup(kZero, 20);
+    options.policy.kind = kind;
+    options.policy.length = steps(10);
+    options.policy_clock = clock;
+    const LrSchedule schedule = make_schedule(options, inputs(128, 100));
+    return schedule.lr(20) / schedule.peak();
+  };
+  using enum PolicyClock;
+  EXPECT_DOUBLE_EQ(at_end_of_warmup(PolicyKind::kStep, kByPolicy), 0.01);
+  EXPECT_EQ(at_end_of_warmup(PolicyKind::kStep, kAfterWarmup), 1);
+  for (const PolicyKind kind :
+       {PolicyKind::kExponential, PolicyKind::kPolynomial, PolicyKind::kCosine}) {
+    EXPECT_EQ(at_end_of_warmup(kind, kByPolicy), 1);
+    EXPECT_LT(at_end_of_warmup(kind, kGlobal), 0.1);
+  }
+}
+
+TEST(LrSchedule, AnOmittedLengthEndsAtTheLastUpdate) {
+  for (const PolicyKind kind : {PolicyKind::kPolynomial, PolicyKind::kCosine}) {
+    for (const PolicyClock clock : {PolicyClock::kGlobal, PolicyClock::kAfterWarmup}) {
+      LrOptions options = with_warmup(kZero, 20);
+      options.policy.kind = kind;
+      options.policy.end = 0.01;
+      options.policy_clock = clock;
+      const LrSchedule schedule = make_schedule(options, inputs(1024, 100));
+      EXPECT_DOUBLE_EQ(schedule.lr(99), 0.08);  // the end is scaled too
+      EXPECT_GT(schedule.lr(98), 0.08);
+    }
+  }
+  LrOptions options = linear();
+  options.policy.kind = PolicyKind::kExponential;
+  options.policy.gamma = 0.001;
+  EXPECT_DOUBLE_EQ(make_schedule(options, inputs(128, 100)).lr(99), 0.1 * 0.001);
+}
+
+TEST(LrSchedule, AGivenLengthHoldsTheEndAfterwards) {
+  LrOptions options = with_warmup(kZero, 20);
+  options.policy.kind = PolicyKind::kCosine;
+  options.policy.length = steps(30);
+  const LrSchedule schedule = make_schedule(options, inputs(1024, 100));
+  EXPECT_GT(schedule.lr(49), 0);
+  EXPECT_EQ(schedule.lr(50), 0);
+  EXPECT_EQ(schedule.lr(99), 0);
+}
+
+TEST(LrSchedule, WarmupMayOutlastTheRunAndTheRunMayBeEmpty) {
+  LrOptions options = with_warmup(kZero, 200);
+  options.policy.kind = PolicyKind::kCosine;
+  const LrSchedule longer = make_schedule(options, inputs(1024, 100));
+  EXPECT_DOUBLE_EQ(longer.lr(99), longer.peak() * 99 / 200);
+  EXPECT_EQ(longer.lr(200), longer.peak());  // nothing is left for the cosine: held
+  EXPECT_EQ(make_schedule(options, inputs(1024, 0)).lr(0), 0);
+
+  options.warmup.kind = WarmupKind::kNone;
+  for (const int64_t total : {0, 1}) {
+    const LrSchedule schedule = make_schedule(options, inputs(1024, total));
+    EXPECT_EQ(schedule.lr(0), schedule.peak()) << total;
+  }
+}
+
+TEST(LrSchedule, RefusesWhatOnlyStepsShow) {
+  LrOptions options = linear();
+  options.policy.kind = PolicyKind::kMultistep;
+  options.policy.milestones = {{5, Duration::Unit::kEpochs}, steps(50)};
+  try {
+    make_schedule(options, inputs(128, 100));
+    ADD_FAILURE() << "equal milestones pass";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kConfig);
+    EXPECT_THAT(error.what(), HasSubstr("50steps is step 50, not after"));
+  }
+  options.policy.kind = PolicyKind::kCosine;
+  options.policy.length = Duration{1, Duration::Unit::kSamples};
+  ScheduleInputs nothing = inputs(128, 100);
+  nothing.steps_of = [](const Duration&) { return 0.0; };
+  EXPECT_THROW(make_schedule(options, nothing), Error);
+}
+
+TEST(LrSchedule, DescribesItself) {
+  LrOptions options = with_warmup(kBase, 20);
+  options.policy.kind = PolicyKind::kCosine;
+  EXPECT_EQ(make_schedule(options, inputs(4096, 100)).describe(),
+            "peak LR 3.2 = 0.1 × 32 (linear, batch 4096 / 128); warm-up from 0.1 for 20 steps; "
+            "cosine to 0 in 79 steps after it");
+  options.policy.kind = PolicyKind::kMultistep;
+  options.policy.milestones = {steps(30), steps(60)};
+  EXPECT_THAT(make_schedule(options, inputs(4096, 100)).describe(),
+              HasSubstr("multistep × 0.1 at 30, 60 counted from the start of training"));
+  options.scaling = ScalingRule::kNone;
+  options.warmup.kind = WarmupKind::kNone;
+  EXPECT_THAT(make_schedule(options, inputs(4096, 100)).describe(),
+              testing::StartsWith("peak LR 0.1 (no scaling); no warm-up; multistep"));
+}
+
+TEST(ScheduleController, FollowsTheScheduleUntilTheLastStep) {
+  ScheduleController controller(make_schedule(with_warmup(kZero, 20), inputs(1024, 100)), 100);
+  EXPECT_DOUBLE_EQ(controller.lr(10), 0.4);
+  controller.observe({.step = 11, .loss = 1, .grad_norm = 1});
+  EXPECT_DOUBLE_EQ(controller.lr(10), 0.4);
+  EXPECT_FALSE(controller.done(99));
+  EXPECT_TRUE(controller.done(100));
+  EXPECT_EQ(controller.state(), "");
+  EXPECT_NO_THROW(controller.restore(""));
+  EXPECT_THROW(controller.restore("{}"), Error);
+}
+
+}  // namespace
+}  // namespace largo::optim

@@ -1,0 +1,150 @@
+#include "trainer/optim/options.h"
+
+#include <gmock/gmock.h>
+
+namespace largo::optim {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::Field;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+LrOptions goyal() {
+  LrOptions options;
+  options.base = 0.1;
+  options.base_batch = 256;
+  return options;
+}
+
+auto problem(const std::string& key, const std::string& words) {
+  return AllOf(Field(&OptionProblem::key, key), Field(&OptionProblem::message, HasSubstr(words)));
+}
+
+std::optional<std::string> set(LrOptions& options, const std::string& key,
+                               const std::string& text) {
+  OptionTable table;
+  declare_options(table, options);
+  return table.find(key)->set({.is_list = false, .scalar = text, .items = {}});
+}
+
+TEST(WarmupStartCodec, ReadsWordsAndNumbers) {
+  using Codec = OptionCodec<WarmupStart>;
+  for (const char* text : {"base", "zero", "0.025"}) {
+    EXPECT_EQ(Codec::print(Codec::parse(text)), text);
+  }
+  EXPECT_EQ(Codec::parse("0.5"), (WarmupStart{WarmupStart::Kind::kNumber, 0.5}));
+  EXPECT_THROW(Codec::parse("-0.5"), std::invalid_argument);
+  EXPECT_THROW(Codec::parse("bse"), std::invalid_argument);
+}
+
+TEST(OptimOptions, EveryKeyPrintsWhatItReadsBack) {
+  LrOptions lr = goyal();
+  lr.policy.milestones = {{30, Duration::Unit::kEpochs}, {400, Duration::Unit::kSteps}};
+  lr.warmup.length = Duration{5, Duration::Unit::kEpochs};
+  OptimizerOptions sgd;
+  OptionTable table;
+  declare_options(table, sgd);
+  declare_options(table, lr);
+  for (const Option& option : table.options()) {
+    if (option.is_list || !option.text()) continue;
+    EXPECT_EQ(option.set({.is_list = false, .scalar = *option.text(), .items = {}}), std::nullopt)
+        << option.key;
+  }
+  EXPECT_EQ(table.find("lr.policy.milestones")->text(), "[30ep, 400steps]");
+  EXPECT_EQ(table.find("lr.policy_clock")->text(), "by_policy");
+}
+
+TEST(OptimOptions, KeysBelongToTheirKinds) {
+  LrOptions lr;
+  OptionTable table;
+  declare_options(table, lr);
+  const auto kinds = [&](const char* key) { return table.find(key)->info.applies.kinds; };
+  EXPECT_THAT(kinds("lr.policy.length"),
+              ElementsAre("step", "exponential", "polynomial", "cosine"));
+  EXPECT_THAT(kinds("lr.policy.milestones"), ElementsAre("multistep"));
+  EXPECT_THAT(kinds("lr.policy.gamma"), ElementsAre("step", "multistep", "exponential"));
+  EXPECT_THAT(kinds("lr.policy.power"), ElementsAre("polynomial"));
+  EXPECT_THAT(kinds("lr.policy.end"), ElementsAre("polynomial", "cosine"));
+  EXPECT_THAT(kinds("lr.warmup.start"), ElementsAre("constant", "gradual"));
+  EXPECT_THAT(kinds("lr.warmup.length"), ElementsAre("constant", "gradual"));
+  EXPECT_EQ(table.find("lr.policy.gamma")->info.applies.kind_key, "lr.policy.kind");
+  EXPECT_EQ(table.find("lr.warmup.start")->info.applies.kind_key, "lr.warmup.kind");
+  EXPECT_TRUE(table.find("lr.base")->info.required);
+}
+
+TEST(OptimOptions, RefusesValuesOutOfRange) {
+  LrOptions lr;
+  EXPECT_NE(set(lr, "lr.base", "0"), std::nullopt);
+  EXPECT_NE(set(lr, "lr.base_batch", "0"), std::nullopt);
+  EXPECT_NE(set(lr, "lr.policy.gamma", "0"), std::nullopt);
+  EXPECT_NE(set(lr, "lr.policy.power", "0"), std::nullopt);
+  EXPECT_NE(set(lr, "lr.policy.end", "-1"), std::nullopt);
+  EXPECT_NE(set(lr, "lr.policy.length", "0steps"), std::nullopt);
+  EXPECT_EQ(set(lr, "lr.policy.end", "0"), std::nullopt);
+
+  OptimizerOptions sgd;
+  OptionTable table;
+  declare_options(table, sgd);
+  const auto refused = [&](const char* key, const char* text) {
+    return table.find(key)->set({.is_list = false, .scalar = text, .items = {}}).has_value();
+  };
+  EXPECT_TRUE(refused("optimizer.kind", "adam"));
+  EXPECT_TRUE(refused("optimizer.momentum", "1"));
+  EXPECT_TRUE(refused("optimizer.momentum", "-0.1"));
+  EXPECT_TRUE(refused("optimizer.weight_decay", "-1e-4"));
+  EXPECT_FALSE(refused("optimizer.momentum", "0"));
+}
+
+TEST(OptimizerCheck, NesterovNeedsMomentum) {
+  OptimizerOptions options{.momentum = 0, .nesterov = true};
+  EXPECT_THAT(check(options), ElementsAre(problem("optimizer.nesterov", "momentum > 0")));
+  options.momentum = 0.9;
+  EXPECT_THAT(check(options), IsEmpty());
+}
+
+TEST(LrCheck, ScalingNeedsABaseBatch) {
+  LrOptions options = goyal();
+  EXPECT_THAT(check(options), IsEmpty());
+  options.base_batch.reset();
+  EXPECT_THAT(check(options),
+              ElementsAre(problem("lr.base_batch",
+                                  "needed by scaling linear: 0.1 is Goyal's at 256, He's for "
+                                  "CIFAR at 128")));
+  options.scaling = ScalingRule::kSqrt;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.base_batch", "scaling sqrt")));
+  options.scaling = ScalingRule::kNone;
+  EXPECT_THAT(check(options), IsEmpty());
+}
+
+TEST(LrCheck, WarmupNeedsALengthAndSomewhereToStart) {
+  LrOptions options = goyal();
+  options.warmup.kind = WarmupKind::kGradual;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.warmup.length", "needed")));
+  options.warmup.length = Duration{5, Duration::Unit::kEpochs};
+  EXPECT_THAT(check(options), IsEmpty());
+  options.scaling = ScalingRule::kNone;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.warmup.start", "start: zero")));
+  options.warmup.start.kind = WarmupStart::Kind::kZero;
+  EXPECT_THAT(check(options), IsEmpty());
+}
+
+TEST(LrCheck, PoliciesNeedTheirTimes) {
+  LrOptions options = goyal();
+  options.policy.kind = PolicyKind::kStep;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.policy.length", "step")));
+  options.policy.kind = PolicyKind::kMultistep;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.policy.milestones", "multistep")));
+  options.policy.milestones = {{60, Duration::Unit::kEpochs}, {60, Duration::Unit::kEpochs}};
+  EXPECT_THAT(check(options),
+              ElementsAre(problem("lr.policy.milestones", "60ep does not come after 60ep")));
+  options.policy.milestones = {{30, Duration::Unit::kEpochs}, {60, Duration::Unit::kEpochs}};
+  EXPECT_THAT(check(options), IsEmpty());
+  options.policy.kind = PolicyKind::kCosine;
+  EXPECT_THAT(check(options), IsEmpty());
+}
+
+}  // namespace
+}  // namespace largo::optim

@@ -1,0 +1,54 @@
+// The subcommands of the executable. Each runs to the end and returns the exit code; errors are
+// thrown by those that do not start MPI, and handled by those that do.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace largo::commands {
+
+struct ConfigArguments {
+  std::string path;
+  std::vector<std::string> overrides;  // key=value
+};
+
+// MPI needs main's own arguments; they are copied into environment.json too.
+struct ProgramArguments {
+  int& argc;
+  char**& argv;
+};
+
+struct TrainArguments {
+  ConfigArguments config;
+  bool fresh = false;
+};
+int run_train(const TrainArguments& arguments, ProgramArguments program);
+
+struct EvalArguments {
+  ConfigArguments config;
+  std::string checkpoint;  // a checkpoint's folder, a run's folder or a safetensors file
+};
+int run_eval(const EvalArguments& arguments, ProgramArguments program);
+
+struct LrArguments {
+  ConfigArguments config;
+  int64_t ranks = 1;
+  std::optional<int64_t> every;
+  std::vector<double> at;
+  bool csv = false;
+};
+int run_lr(const LrArguments& arguments);
+
+struct ConfigCheckArguments {
+  ConfigArguments config;
+  int64_t ranks = 1;
+};
+int run_config_check(const ConfigCheckArguments& arguments);
+int run_config_print(const ConfigArguments& arguments);
+int run_config_schema();
+
+int run_version(bool all);
+
+}  // namespace largo::commands

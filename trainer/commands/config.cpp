@@ -1,0 +1,74 @@
+#include <cstdio>
+#include <string>
+
+#include "trainer/commands/commands.h"
+#include "trainer/commands/setup.h"
+#include "trainer/config/config_print.h"
+#include "trainer/optim/lr_schedule.h"
+
+namespace largo::commands {
+
+namespace {
+
+config::LoadedConfig load(const ConfigArguments& arguments) {
+  config::LoadedConfig loaded =
+      config::load_config(read_config_file(arguments.path), arguments.overrides);
+  for (const std::string& note : loaded.notes) std::fprintf(stderr, "%s\n", note.c_str());
+  return loaded;
+}
+
+const char* effect_name(Effect effect) {
+  switch (effect) {
+    case Effect::kTrajectory:
+      return "trajectory";
+    case Effect::kSpeed:
+      return "speed";
+    case Effect::kOutput:
+      return "output";
+  }
+  return "";
+}
+
+}  // namespace
+
+int run_config_check(const ConfigCheckArguments& arguments) {
+  const config::LoadedConfig loaded = load(arguments.config);
+  const Catalogs catalogs = make_catalogs();
+  const data::DataInfo info = describe_data(loaded, catalogs);
+  check_against(loaded, catalogs, info, arguments.ranks);
+  const BatchPlan plan(plan_inputs(loaded.values, info, arguments.ranks));
+  const auto schedule = optim::make_schedule(
+      loaded.values.lr, {.global_batch = plan.global_batch(),
+                         .total_steps = plan.total_steps(),
+                         .steps_of = [&](const Duration& d) { return plan.steps_of(d); }});
+  std::printf("%s is right for %lld rank%s: %s; %lld steps; %s\n", arguments.config.path.c_str(),
+              static_cast<long long>(arguments.ranks), arguments.ranks == 1 ? "" : "s",
+              plan.describe().c_str(), static_cast<long long>(plan.total_steps()),
+              schedule.describe().c_str());
+  return 0;
+}
+
+int run_config_print(const ConfigArguments& arguments) {
+  std::fputs(config::print_config(load(arguments)).c_str(), stdout);
+  return 0;
+}
+
+int run_config_schema() {
+  config::RunConfig defaults;
+  const OptionTable table = config::make_table(defaults);
+  std::printf("key\ttype\tlegal\tdefault\tunit\tapplies to\ta change alters\tdescription\n");
+  for (const Option& option : table.options()) {
+    std::string applies;
+    for (const std::string& kind : option.info.applies.kinds) {
+      applies += (applies.empty() ? option.info.applies.kind_key + ": " : ", ") + kind;
+    }
+    std::printf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", option.key.c_str(), option.type.c_str(),
+                option.legal.c_str(),
+                option.info.required ? "(required)" : option.default_text.c_str(),
+                option.info.unit.c_str(), applies.c_str(), effect_name(option.info.effect),
+                option.info.description.c_str());
+  }
+  return 0;
+}
+
+}  // namespace largo::commands

@@ -1,0 +1,81 @@
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "comm/agree.h"
+#include "comm/base/error.h"
+#include "comm/groups.h"
+#include "trainer/checkpoint/weights.h"
+#include "trainer/commands/commands.h"
+#include "trainer/commands/setup.h"
+#include "trainer/evaluate.h"
+#include "trainer/nn/state.h"
+
+namespace largo::commands {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// A run's folder, a checkpoint's folder, or the file itself.
+fs::path weights_file(const fs::path& given) {
+  for (const fs::path& file : {given, given / "model.safetensors", given / "weights.safetensors"}) {
+    if (fs::is_regular_file(file)) return file;
+  }
+  fail(ExitCode::kInputMissing, "--checkpoint ", given.string(),
+       " is neither a safetensors file nor a folder with model.safetensors (a checkpoint) or "
+       "weights.safetensors (a finished run)");
+}
+
+int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& session, Log& log) {
+  const config::LoadedConfig config = load_on_all_ranks(session, log, arguments.config);
+  const config::RunConfig& values = config.values;
+  pick_device(session, values.run.device);
+  set_up_threads(session, values.run);
+
+  const Catalogs catalogs = make_catalogs();
+  data::Datasets sets;
+  data::DataInfo info;
+  checkpoint::NamedTensors weights;
+  comm::on_all_ranks(session, [&] {
+    info = describe_data(config, catalogs);
+    const auto problems = catalogs.models.check(model_spec(config, info));
+    if (!problems.empty()) throw config.error(problems);
+    sets = catalogs.data.load(values.data, static_cast<uint64_t>(values.run.seed));
+  });
+  const comm::Groups groups = comm::make_groups(values.comm, session, /*overlap=*/false);
+  const auto model = make_model(config, catalogs, info, *groups.world, *groups.norms);
+  comm::on_rank_zero(session, [&] {
+    const fs::path file = weights_file(arguments.checkpoint);
+    checkpoint::copy_into(nn::state_tensors(*model), checkpoint::load_tensors(file), file.string());
+  });
+  for (auto& [name, tensor] : nn::state_tensors(*model)) {
+    groups.world->broadcast(tensor.detach(), 0);
+  }
+  model->eval();
+  const data::Transform transform = {
+      .mean = sets.mean, .std = sets.std, .dtype = dtype_of(values.train.precision)};
+  const EvalResult result =
+      evaluate(*model, *sets.val, transform, values.eval.batch, values.data.workers, *groups.world);
+  if (session.rank() == 0) {
+    const nlohmann::ordered_json json = {{"split", "val"},
+                                         {"loss", result.loss},
+                                         {"top1", result.top1},
+                                         {"top5", result.top5},
+                                         {"confidence", result.confidence},
+                                         {"samples", result.samples}};
+    std::printf("%s\n", json.dump().c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+
+int run_eval(const EvalArguments& arguments, ProgramArguments program) {
+  const comm::MpiSession session(program.argc, program.argv);
+  Log log;
+  log.set_rank(session.rank(), session.size(), session.host());
+  return guarded(session, log, [&] { return evaluate_checkpoint(arguments, session, log); });
+}
+
+}  // namespace largo::commands

@@ -1,0 +1,146 @@
+#include "trainer/commands/setup.h"
+
+#include <c10/util/Exception.h>
+
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "comm/affinity.h"
+#include "comm/agree.h"
+#include "comm/base/error.h"
+#include "comm/gpu.h"
+#include "trainer/nn/state.h"
+
+namespace largo::commands {
+
+Catalogs make_catalogs() {
+  Catalogs catalogs;
+  data::add_builtin_data(catalogs.data);
+  nn::add_builtin_models(catalogs.models);
+  return catalogs;
+}
+
+config::SourceText read_config_file(const std::string& path) {
+  // One byte more than the reader's limit, so that it can see the file is too large.
+  constexpr size_t kMost = (1 << 20) + 1;
+  std::ifstream in(path, std::ios::binary);
+  std::string bytes(kMost, '\0');
+  in.read(bytes.data(), kMost);
+  // Reading a directory fails; a short file ends with eof.
+  if (!in.is_open() || in.bad() || (in.fail() && !in.eof())) {
+    fail(ExitCode::kInputMissing, "config file ", path, " cannot be read");
+  }
+  bytes.resize(static_cast<size_t>(in.gcount()));
+  return {path, bytes};
+}
+
+config::LoadedConfig load_on_all_ranks(const comm::MpiSession& session, Log& log,
+                                       const ConfigArguments& arguments) {
+  config::SourceText source{arguments.path, {}};
+  comm::on_rank_zero(session, [&] { source = read_config_file(arguments.path); });
+  source.bytes = session.broadcast(source.bytes);
+  config::LoadedConfig loaded;
+  comm::on_all_ranks(session, [&] { loaded = config::load_config(source, arguments.overrides); });
+  for (const std::string& note : loaded.notes) log.note(note);
+  return loaded;
+}
+
+torch::Device pick_device(const comm::MpiSession& session, DeviceChoice choice) {
+  if (choice == DeviceChoice::kCuda && !comm::gpu_support()) {
+    throw AgreedError(ExitCode::kUnavailable,
+                      "run.device: cuda needs a build of Largo with CUDA; legal in this one: cpu");
+  }
+  const auto gpus = session.all_gather(comm::visible_gpu());
+  for (size_t rank = 0; choice == DeviceChoice::kAuto && rank < gpus.size(); ++rank) {
+    if (gpus[rank].empty()) continue;
+    throw AgreedError(ExitCode::kUnavailable,
+                      concat("rank ", rank, " sees a GPU (", gpus[rank],
+                             ") that this build of Largo cannot use; run.device=cpu trains on the "
+                             "CPU all the same"));
+  }
+  return torch::kCPU;
+}
+
+int set_up_threads(const comm::MpiSession& session, const RunOptions& options) {
+  const auto masks = session.node_all_gather(comm::cpu_mask());
+  int threads =
+      options.threads ? static_cast<int>(*options.threads) : comm::threads_per_rank(masks);
+  // The same on all nodes: the number of threads enters the bits.
+  if (!options.threads) {
+    for (const std::string& of_rank : session.all_gather(std::to_string(threads))) {
+      threads = std::min(threads, std::stoi(of_rank));
+    }
+  }
+  at::set_num_threads(threads);
+  at::set_num_interop_threads(1);
+  return threads;
+}
+
+at::ScalarType dtype_of(Precision precision) {
+  return precision == Precision::kFloat64 ? at::kDouble : at::kFloat;
+}
+
+nn::ModelSpec model_spec(const config::LoadedConfig& config, const data::DataInfo& info) {
+  const auto& keys = config.provenance.keys;
+  const auto first_norm_key = keys.lower_bound("model.norm.");
+  return {.options = config.values.model,
+          .channels = info.shape.channels,
+          .height = info.shape.height,
+          .width = info.shape.width,
+          .classes = info.classes,
+          .norm_given =
+              first_norm_key != keys.end() && first_norm_key->first.starts_with("model.norm.")};
+}
+
+BatchPlan::Inputs plan_inputs(const config::RunConfig& config, const data::DataInfo& info,
+                              int64_t world) {
+  return {.batch = config.batch,
+          .last_batch = config.train.last_batch,
+          .length = config.train.length,
+          .world = world,
+          .train_samples = info.train_samples};
+}
+
+data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs& catalogs) {
+  const auto problems = catalogs.data.check(config.values.data);
+  if (!problems.empty()) throw config.error(problems);
+  return catalogs.data.describe(config.values.data);
+}
+
+void check_against(const config::LoadedConfig& config, const Catalogs& catalogs,
+                   const data::DataInfo& info, int64_t world) {
+  std::vector<OptionProblem> problems = BatchPlan::check(plan_inputs(config.values, info, world));
+  for (OptionProblem& problem : catalogs.models.check(model_spec(config, info))) {
+    problems.push_back(std::move(problem));
+  }
+  if (!problems.empty()) throw config.error(problems);
+}
+
+std::shared_ptr<nn::Model> make_model(const config::LoadedConfig& config, const Catalogs& catalogs,
+                                      const data::DataInfo& info, comm::Communicator& world,
+                                      comm::Communicator& norms) {
+  const auto seed = static_cast<uint64_t>(config.values.run.seed);
+  auto model = catalogs.models.make(model_spec(config, info), norms, seed);
+  model->to(dtype_of(config.values.train.precision));
+  // Equal already but for the last bits of hosts with another mathematics library.
+  for (auto& [name, tensor] : nn::state_tensors(*model)) world.broadcast(tensor.detach(), 0);
+  return model;
+}
+
+int guarded(const comm::MpiSession& session, Log& log, const std::function<int()>& body) {
+  try {
+    return body();
+  } catch (const AgreedError& error) {
+    if (session.rank() == 0) log.error(error.what());
+    return static_cast<int>(error.code());
+  } catch (const c10::Error& error) {
+    log.error(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    log.error(error.what());
+    session.abort(static_cast<int>(exit_code(error)));
+  }
+  session.abort(static_cast<int>(ExitCode::kInternal));
+}
+
+}  // namespace largo::commands

@@ -1,0 +1,66 @@
+// What several subcommands begin with.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <memory>
+#include <string>
+
+#include "comm/base/log.h"
+#include "comm/communicator.h"
+#include "comm/mpi_session.h"
+#include "trainer/batch_plan.h"
+#include "trainer/commands/commands.h"
+#include "trainer/config/load.h"
+#include "trainer/data/catalog.h"
+#include "trainer/nn/catalog.h"
+
+namespace largo::commands {
+
+// The data sets and models that a run file can name.
+struct Catalogs {
+  data::DataCatalog data;
+  nn::ModelCatalog models;
+};
+Catalogs make_catalogs();
+
+// Reads the file; Error{kInputMissing} where it cannot be.
+config::SourceText read_config_file(const std::string& path);
+
+// A collective: rank 0 reads, all ranks parse its bytes. Errors are AgreedErrors. Rank 0 says what
+// overrides dropped from the file.
+config::LoadedConfig load_on_all_ranks(const comm::MpiSession& session, Log& log,
+                                       const ConfigArguments& arguments);
+
+// The CPU, or a sentence why not: a collective that throws AgreedError{kUnavailable} for a GPU that
+// this build cannot use.
+torch::Device pick_device(const comm::MpiSession& session, DeviceChoice choice);
+
+// A collective: sets LibTorch's threads from run.threads, or from what the launcher left to each
+// rank. Returns them. Call it before any tensor is made.
+int set_up_threads(const comm::MpiSession& session, const RunOptions& options);
+
+at::ScalarType dtype_of(Precision precision);
+
+nn::ModelSpec model_spec(const config::LoadedConfig& config, const data::DataInfo& info);
+
+BatchPlan::Inputs plan_inputs(const config::RunConfig& config, const data::DataInfo& info,
+                              int64_t world);
+
+// What the owners find wrong now that the world and the data are known. Throws ConfigError.
+void check_against(const config::LoadedConfig& config, const Catalogs& catalogs,
+                   const data::DataInfo& info, int64_t world);
+
+// Describes the data; an unknown kind is a ConfigError.
+data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs& catalogs);
+
+// The model with its initial weights, in the run's precision; the same on every rank.
+std::shared_ptr<nn::Model> make_model(const config::LoadedConfig& config, const Catalogs& catalogs,
+                                      const data::DataInfo& info, comm::Communicator& world,
+                                      comm::Communicator& norms);
+
+// The one way commands under MPI end: runs `body`; says what it threw, and returns the exit code if
+// all ranks agree on the error, or else ends the whole job.
+int guarded(const comm::MpiSession& session, Log& log, const std::function<int()>& body);
+
+}  // namespace largo::commands

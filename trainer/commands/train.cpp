@@ -1,0 +1,249 @@
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/agree.h"
+#include "comm/base/error.h"
+#include "comm/gradient_reducer.h"
+#include "comm/groups.h"
+#include "trainer/checkpoint/checkpointer.h"
+#include "trainer/checkpoint/run_directory.h"
+#include "trainer/checkpoint/weights.h"
+#include "trainer/commands/build_info.h"
+#include "trainer/commands/commands.h"
+#include "trainer/commands/setup.h"
+#include "trainer/config/config_print.h"
+#include "trainer/metrics/environment.h"
+#include "trainer/nn/state.h"
+#include "trainer/trainer.h"
+
+namespace largo::commands {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// What rank 0 found in the run directory, as all ranks know it.
+struct Start {
+  fs::path directory;
+  bool finished = false;
+};
+
+// The run directory is rank 0's to open, lock and judge.
+Start open_directory(const TrainArguments& arguments, const config::LoadedConfig& config,
+                     const comm::MpiSession& session,
+                     std::optional<checkpoint::RunDirectory>& opened) {
+  comm::on_rank_zero(session, [&] {
+    const RunOptions& run = config.values.run;
+    opened.emplace(checkpoint::RunDirectory::open(run.output, run.name, arguments.fresh));
+    if (opened->state() == checkpoint::RunState::kNew) return;
+    const fs::path saved_file = opened->config_yaml();
+    if (!fs::exists(saved_file)) return;
+    const auto saved = config::load_config(read_config_file(saved_file), {});
+    const auto differences = config::trajectory_differences(saved.values, config.values);
+    if (differences.empty()) return;
+    std::string list;
+    for (const std::string& difference : differences) list += "\n  " + difference;
+    fail(ExitCode::kConfig, opened->path().string(),
+         " holds a run with another configuration:", list,
+         "\nGive this one another run.name, or start it anew with --fresh (the old directory is "
+         "kept under another name)");
+  });
+  std::string found;
+  if (session.rank() == 0) {
+    found =
+        (opened->state() == checkpoint::RunState::kFinished ? "F" : "U") + opened->path().string();
+  }
+  found = session.broadcast(found);
+  return {found.substr(1), found.front() == 'F'};
+}
+
+std::string environment_json(const comm::MpiSession& session, ProgramArguments program,
+                             int threads) {
+  metrics::RunEnvironment environment = {.version = version(),
+                                         .commit = commit(),
+                                         .build_type = build_type(),
+                                         .mpi = session.library_version()};
+  environment.command_line.assign(program.argv, program.argv + program.argc);
+  for (const std::string& host : session.all_gather(session.host())) {
+    environment.ranks.push_back({.host = host, .device = "cpu", .threads = threads});
+  }
+  return metrics::to_json(environment);
+}
+
+std::string describe_norm(const config::RunConfig& config, const BatchPlan& plan) {
+  switch (config.model.norm.kind) {
+    case nn::NormKind::kBatch:
+      return concat("normalization sees ", plan.micro_batch(), " samples");
+    case nn::NormKind::kSyncBatch:
+      return concat(
+          "normalization sees ",
+          plan.accumulation() == 1 ? plan.global_batch() : plan.micro_batch() * plan.world(),
+          " samples");
+    case nn::NormKind::kGroup:
+      return "normalization sees single samples";
+  }
+  return {};
+}
+
+// The checkpoint to go on from: what checkpoint.resume names, or the newest complete one.
+std::optional<fs::path> find_checkpoint(const checkpoint::CheckpointOptions& options,
+                                        checkpoint::Checkpointer& checkpoints) {
+  if (options.resume == "never") return std::nullopt;
+  if (options.resume == "auto") return checkpoints.latest();
+  return fs::path(options.resume);
+}
+
+int train(const TrainArguments& arguments, const comm::MpiSession& session, Log& log,
+          ProgramArguments program) {
+  const config::LoadedConfig config = load_on_all_ranks(session, log, arguments.config);
+  const config::RunConfig& values = config.values;
+  const bool main_rank = session.rank() == 0;
+  pick_device(session, values.run.device);
+  const int threads = set_up_threads(session, values.run);
+
+  // Everything that can be wrong with the input, before anything is written or computed.
+  const Catalogs catalogs = make_catalogs();
+  data::DataInfo info;
+  std::optional<BatchPlan> plan_slot;
+  std::optional<optim::LrSchedule> schedule;
+  comm::on_all_ranks(session, [&] {
+    info = describe_data(config, catalogs);
+    check_against(config, catalogs, info, session.size());
+    plan_slot.emplace(plan_inputs(values, info, session.size()));
+    schedule = optim::make_schedule(
+        values.lr, {.global_batch = plan_slot->global_batch(),
+                    .total_steps = plan_slot->total_steps(),
+                    .steps_of = [&](const Duration& d) { return plan_slot->steps_of(d); }});
+  });
+  const BatchPlan& plan = *plan_slot;
+
+  std::optional<checkpoint::RunDirectory> directory;
+  const Start start = open_directory(arguments, config, session, directory);
+  if (start.finished) {
+    log.note(concat("The run in ", start.directory.string(),
+                    " is finished; nothing was done. To train it afresh, add --fresh (the old "
+                    "directory is kept under another name)"));
+    if (main_rank) std::printf("%s\n", start.directory.c_str());
+    return 0;
+  }
+
+  const uint64_t seed = static_cast<uint64_t>(values.run.seed);
+  data::Datasets sets;
+  comm::on_all_ranks(session, [&] { sets = catalogs.data.load(values.data, seed); });
+
+  const bool overlap = comm::use_overlap(values.comm, session, threads);
+  const comm::Groups groups = comm::make_groups(values.comm, session, overlap);
+  const auto model = make_model(config, catalogs, info, *groups.world, *groups.norms);
+  nn::RunningStatistics statistics(*model);
+  std::vector<optim::Parameter> parameters;
+  std::vector<torch::Tensor> leaves;
+  for (const nn::NamedParameter& parameter : nn::named_parameters(*model)) {
+    parameters.push_back({parameter.name, parameter.tensor, parameter.norm_or_bias});
+    leaves.push_back(parameter.tensor);
+  }
+  const auto optimizer = optim::make_optimizer(values.optimizer, parameters);
+  optim::ScheduleController controller(*schedule, plan.total_steps());
+
+  checkpoint::Checkpointer checkpoints(values.checkpoint, start.directory / "checkpoints",
+                                       *groups.world, log);
+  RunState from;
+  const auto found = find_checkpoint(values.checkpoint, checkpoints);
+  if (found) {
+    const checkpoint::LoadedState loaded = checkpoints.load(*found);
+    checkpoint::copy_into(nn::state_tensors(*model), loaded.model, found->string());
+    checkpoint::copy_into(optimizer->state(), loaded.optimizer, found->string());
+    from = run_state_from_json(loaded.json, (*found / "state.json").string());
+    controller.restore(from.lr_state);
+  }
+  comm::GradientReducer reducer(leaves, statistics.pending(), *groups.world,
+                                {.bucket_bytes = values.comm.bucket_bytes,
+                                 .first_bucket_bytes = values.comm.first_bucket_bytes,
+                                 .overlap = overlap,
+                                 .order = from.bucket_order});
+
+  const std::string environment = environment_json(session, program, threads);
+  metrics::Recorder recorder(session.rank(), start.directory);
+  if (main_rank) log.tee_to(start.directory / "log.txt");
+  recorder.write_file("config.yaml", config::print_config(config));
+  recorder.write_file("environment.json", environment);
+  log.note(concat("batch ", plan.describe(), "; ", describe_norm(values, plan), "; ",
+                  schedule->describe()));
+  log.note(concat(values.model.name, " on ", plan.train_samples(), " samples, ", plan.total_steps(),
+                  " steps; ", session.size(), " x ", threads, threads == 1 ? " thread" : " threads",
+                  ", overlap ", overlap ? "on" : "off", "; run directory ",
+                  start.directory.string()));
+  if (found) {
+    log.note(concat("resumed from ", found->string(), " after step ", from.step));
+    recorder.resume(from.step, session.size(), plan.global_batch(), *found);
+  } else {
+    recorder.start(session.size(), plan.global_batch());
+  }
+
+  metrics::Progress progress(log, plan.total_steps(), metrics::stderr_is_terminal());
+  Trainer trainer({.plan = plan,
+                   .train = values.train,
+                   .eval = values.eval,
+                   .loss = values.loss,
+                   .checkpoint = values.checkpoint,
+                   .transform = {.mean = sets.mean,
+                                 .std = sets.std,
+                                 .dtype = dtype_of(values.train.precision),
+                                 .augment = values.data.augment,
+                                 .seed = seed},
+                   .workers = values.data.workers,
+                   .seed = seed,
+                   .world = *groups.world,
+                   .sets = sets,
+                   .model = *model,
+                   .statistics = statistics,
+                   .reducer = reducer,
+                   .optimizer = *optimizer,
+                   .lr = controller,
+                   .checkpoints = checkpoints,
+                   .recorder = recorder,
+                   .progress = progress},
+                  from);
+  metrics::Summary summary = {.name = values.run.name,
+                              .seed = values.run.seed,
+                              .world = session.size(),
+                              .global_batch = plan.global_batch(),
+                              .split = "val",
+                              .config_hash = config::config_hash(values)};
+  const auto finish = [&](metrics::RunStatus status, int64_t steps) {
+    summary.status = status;
+    summary.steps = steps;
+    summary.time_s = trainer.time_s();
+    summary.samples_per_s = trainer.timer().samples_per_s(plan.global_batch());
+    summary.step_time = trainer.timer().times();
+    recorder.write_summary(summary);
+    recorder.end(status, steps, trainer.time_s());
+  };
+  try {
+    const int64_t steps = trainer.fit();
+    comm::on_rank_zero(session, [&] {
+      checkpoint::save_tensors(start.directory / "weights.safetensors", nn::state_tensors(*model),
+                               {{"format", "pt"}, {"model", values.model.name}});
+    });
+    finish(metrics::RunStatus::kDone, steps);
+  } catch (const AgreedError&) {
+    finish(metrics::RunStatus::kFailed, trainer.completed());
+    throw;
+  }
+  if (main_rank) std::printf("%s\n", start.directory.c_str());
+  return 0;
+}
+
+}  // namespace
+
+int run_train(const TrainArguments& arguments, ProgramArguments program) {
+  const comm::MpiSession session(program.argc, program.argv);
+  Log log;
+  log.set_rank(session.rank(), session.size(), session.host());
+  return guarded(session, log, [&] { return train(arguments, session, log, program); });
+}
+
+}  // namespace largo::commands

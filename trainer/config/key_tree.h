@@ -1,0 +1,39 @@
+// The keys of a table as the tree that files write them in, and what a wrong key may have meant.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/base/option_table.h"
+
+namespace largo::config {
+
+// "lr" + "base" -> "lr.base"; the root's path is empty.
+std::string join_path(const std::string& parent, const std::string& name);
+std::string parent_path(const std::string& path);
+std::string last_name(const std::string& path);
+bool is_below(std::string_view path, std::string_view section);
+
+struct UnknownKey {
+  std::string message;  // what is legal there, or which key was meant
+  std::string meant;    // full path; empty where nothing is near
+};
+
+class KeyTree {
+ public:
+  explicit KeyTree(const OptionTable& table);
+
+  // Whether keys lie below the path.
+  bool is_section(const std::string& path) const { return children_.contains(path); }
+  // "a map of kind, groups, momentum"
+  std::string words_of_section(const std::string& path) const;
+  // For a name that is neither key nor section below `section`.
+  UnknownKey unknown(const std::string& section, const std::string& name) const;
+
+ private:
+  std::map<std::string, std::vector<std::string>> children_;  // by section, in the table's order
+};
+
+}  // namespace largo::config

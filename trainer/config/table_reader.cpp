@@ -1,0 +1,223 @@
+#include "trainer/config/table_reader.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <utility>
+
+#include "trainer/config/given_values.h"
+#include "trainer/config/key_tree.h"
+
+namespace largo::config {
+
+namespace {
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+bool contains(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+bool is_variable_name(const std::string& name) {
+  static const std::string kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+  return !name.empty() && kLetters.find(name[0]) != std::string::npos &&
+         name.find_first_not_of(kLetters + "0123456789") == std::string::npos;
+}
+
+// Replaces every ${NAME} in `path`; returns what is wrong with one of them.
+std::optional<std::string> expand(std::string& path, const Environment& environment) {
+  std::string result;
+  for (size_t begin = 0;;) {
+    const size_t dollar = path.find("${", begin);
+    result += path.substr(begin, dollar - begin);
+    if (dollar == std::string::npos) break;
+    const size_t end = path.find('}', dollar);
+    const std::string name =
+        end == std::string::npos ? "" : path.substr(dollar + 2, end - dollar - 2);
+    if (!is_variable_name(name)) {
+      return '"' + path + "\" holds a ${ that is no ${VARIABLE}";
+    }
+    const char* value = environment(name);
+    if (value == nullptr) return "the environment variable " + name + " is not set";
+    const std::string text = value;
+    // The printed configuration must read back to the same path.
+    if (text.find("${") != std::string::npos ||
+        std::any_of(text.begin(), text.end(), [](char c) { return c >= 0 && c < ' '; })) {
+      return "the environment variable " + name + " holds ${ or a control character";
+    }
+    result += text;
+    begin = end + 1;
+  }
+  path = result;
+  return std::nullopt;
+}
+
+class Reader {
+ public:
+  Reader(OptionTable& table, const SourceText& file, const std::vector<std::string>& overrides,
+         const Environment& environment)
+      : table_(table), keys_(table), lines_(file), environment_(environment) {
+    result_.provenance.file = file;
+    result_.provenance.overrides = overrides;
+  }
+
+  ReadResult read() {
+    const Provenance& sources = result_.provenance;
+    given_ = collect_given(table_, keys_, sources.file, sources.overrides);
+    result_.problems = std::move(given_.problems);
+    result_.refused = std::move(given_.refused);
+    result_.file_complete = given_.file_complete;
+    result_.provenance.sections = given_.sections;
+
+    // Kinds first: which other keys mean something hangs on them.
+    for (const Option& option : table_.options()) {
+      if (is_kind(option)) set(option);
+    }
+    for (const Option& option : table_.options()) drop_from_file(option);
+    for (const Option& option : table_.options()) {
+      if (!is_kind(option)) set(option);
+    }
+    for (const Option& option : table_.options()) check_kind(option);
+    if (result_.file_complete) {
+      for (const Option& option : table_.options()) check_given(option);
+    }
+    return std::move(result_);
+  }
+
+ private:
+  bool is_kind(const Option& kind) const {
+    return std::any_of(table_.options().begin(), table_.options().end(), [&](const Option& option) {
+      return option.info.applies.kind_key == kind.key;
+    });
+  }
+
+  bool is_refused(const std::string& key) const {
+    for (std::string path = key; !path.empty(); path = parent_path(path)) {
+      if (result_.refused.contains(path)) return true;
+    }
+    return false;
+  }
+
+  void set(const Option& option) {
+    const auto override_value = given_.overrides.find(option.key);
+    const auto file_value = given_.file.find(option.key);
+    if (override_value == given_.overrides.end() && file_value == given_.file.end()) return;
+    GivenValue given =
+        override_value != given_.overrides.end() ? override_value->second : file_value->second;
+    result_.provenance.keys[option.key] = given.origin;
+    if (given.is_default) return;
+    std::optional<std::string> wrong;
+    if (option.info.is_path) wrong = expand(given.value.scalar, environment_);
+    if (!wrong) wrong = option.set(given.value);
+    if (wrong) refuse(option.key, given.origin, *wrong);
+  }
+
+  // Forgets the file's value of a key that belongs only to other kinds than an override's.
+  void drop_from_file(const Option& option) {
+    const auto& [kind_key, kinds] = option.info.applies;
+    const auto kind = given_.overrides.find(kind_key);
+    if (kind == given_.overrides.end() || is_refused(kind_key)) return;
+    const auto file_value = given_.file.find(option.key);
+    const std::string& kind_text = kind->second.value.scalar;
+    if (file_value == given_.file.end() || given_.overrides.contains(option.key) ||
+        contains(kinds, kind_text) || kind_text == kind_of_file(kind_key)) {
+      return;
+    }
+    result_.notes.push_back(concat(kind_key, "=", kind_text, " drops ", option.key,
+                                   " from the file (line ", file_value->second.origin.key_at.line,
+                                   ")"));
+    given_.file.erase(file_value);
+  }
+
+  std::string kind_of_file(const std::string& kind_key) const {
+    const auto given = given_.file.find(kind_key);
+    return given == given_.file.end() ? table_.find(kind_key)->default_text
+                                      : given->second.value.scalar;
+  }
+
+  void check_kind(const Option& option) {
+    const Origin origin = result_.provenance.of(option.key);
+    const auto& [kind_key, kinds] = option.info.applies;
+    if (origin.kind == Origin::Kind::kDefault || kind_key.empty() || is_refused(kind_key) ||
+        applies(table_, option)) {
+      return;
+    }
+    const std::string kind = table_.find(kind_key)->text().value_or("not given");
+    refuse(option.key,
+           {.kind = origin.kind,
+            .key_at = origin.key_at,
+            .value_at = origin.key_at,
+            .override_number = origin.override_number},
+           concat("belongs to ", kind_key, " ", joined(kinds), "; here ", kind_key, " is ", kind));
+  }
+
+  void check_given(const Option& option) {
+    if (!option.info.required || result_.provenance.keys.contains(option.key) ||
+        is_refused(option.key) || !applies(table_, option)) {
+      return;
+    }
+    const OptionProblem missing{
+        parent_path(option.key),
+        concat(last_name(option.key), " is missing: ", option.info.description, "; ", option.type,
+               option.legal.empty() ? "" : " ", option.legal)};
+    result_.refused.insert(option.key);
+    result_.problems.push_back(result_.provenance.diagnostic(lines_, missing));
+  }
+
+  void refuse(const std::string& key, const Origin& origin, const std::string& message) {
+    result_.refused.insert(key);
+    if (origin.kind == Origin::Kind::kFile) {
+      result_.problems.push_back(lines_.diagnostic(origin.value_at, key, message));
+    } else {
+      result_.problems.push_back(result_.provenance.diagnostic(lines_, {key, message}));
+    }
+  }
+
+  OptionTable& table_;
+  const KeyTree keys_;
+  const SourceLines lines_;
+  const Environment& environment_;
+  GivenValues given_;
+  ReadResult result_;
+};
+
+std::string section_of(const std::string& key) { return key.substr(0, key.find('.')); }
+
+}  // namespace
+
+Environment process_environment() {
+  return [](const std::string& name) -> const char* { return std::getenv(name.c_str()); };
+}
+
+void ReadResult::add_owner_problems(const std::vector<OptionProblem>& found) {
+  if (!file_complete) return;
+  const SourceLines lines(provenance.file);
+  std::set<std::string> spoilt;
+  for (const std::string& key : refused) spoilt.insert(section_of(key));
+  for (const OptionProblem& problem : found) {
+    if (problems.size() >= kMaxProblems) return;
+    if (!spoilt.contains(section_of(problem.key))) {
+      problems.push_back(provenance.diagnostic(lines, problem));
+    }
+  }
+}
+
+ReadResult read_table(OptionTable& table, const SourceText& file,
+                      const std::vector<std::string>& overrides, const Environment& environment) {
+  return Reader(table, file, overrides, environment).read();
+}
+
+bool applies(const OptionTable& table, const Option& option) {
+  const auto& [kind_key, kinds] = option.info.applies;
+  if (kind_key.empty()) return true;
+  const Option* kind = table.find(kind_key);
+  LARGO_CHECK(kind != nullptr, option.key, " applies to the unknown kind key ", kind_key);
+  const auto text = kind->text();
+  return text && contains(kinds, *text);
+}
+
+}  // namespace largo::config

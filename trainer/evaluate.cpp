@@ -1,0 +1,38 @@
+#include "trainer/evaluate.h"
+
+#include <torch/torch.h>
+
+#include "comm/base/error.h"
+#include "trainer/batch_plan.h"
+#include "trainer/nn/loss.h"
+
+namespace largo {
+
+EvalResult evaluate(nn::Model& model, const data::Dataset& set, const data::Transform& transform,
+                    int64_t batch, int64_t workers, comm::Communicator& world) {
+  const torch::InferenceMode inference;
+  const SampleSpan mine = split_evenly({0, set.size()}, world.size(), world.rank());
+  const int64_t batches = (mine.count + batch - 1) / batch;
+  data::Transform plain = transform;
+  plain.augment = {};
+  data::Loader loader(set, plain, workers, data::consecutive_keys(mine.first, mine.count, batch), 0,
+                      batches);
+
+  torch::Tensor sums = torch::zeros({5}, torch::kDouble);
+  const nn::StepContext context;  // eval mode: nothing of a step
+  for (int64_t b = 0; b < batches; ++b) {
+    const data::Batch samples = loader.next();
+    sums += nn::EvalSums::of(model.forward(samples.images, context), samples.labels);
+  }
+  world.all_reduce(sums).wait();
+  const nn::EvalSums total = nn::EvalSums::from(sums);
+  LARGO_CHECK(total.samples == static_cast<double>(set.size()), total.samples,
+              " samples were scored of a set of ", set.size());
+  return {.samples = set.size(),
+          .loss = total.loss / total.samples,
+          .top1 = total.top1 / total.samples,
+          .top5 = total.top5 / total.samples,
+          .confidence = total.top1 > 0 ? total.confidence / total.top1 : 0};
+}
+
+}  // namespace largo

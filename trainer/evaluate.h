@@ -1,0 +1,27 @@
+// Scores of a model on a whole data set.
+#pragma once
+
+#include <cstdint>
+
+#include "comm/communicator.h"
+#include "trainer/data/loader.h"
+#include "trainer/nn/model.h"
+
+namespace largo {
+
+// Means over the set; fractions are 0..1.
+struct EvalResult {
+  int64_t samples = 0;
+  double loss = 0;
+  double top1 = 0;
+  double top5 = 0;
+  double confidence = 0;  // mean greatest probability of the samples that are right in top1
+};
+
+// A collective: every rank scores its part of the set, every sample exactly once over all ranks,
+// and gets the result for the whole. Throws Error{kInternal} if the counts do not add up to the
+// set. The model must be in eval mode; `batch` samples go through it at a time.
+EvalResult evaluate(nn::Model& model, const data::Dataset& set, const data::Transform& transform,
+                    int64_t batch, int64_t workers, comm::Communicator& world);
+
+}  // namespace largo

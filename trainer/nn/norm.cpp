@@ -1,0 +1,46 @@
+#include "trainer/nn/norm.h"
+
+#include "comm/base/error.h"
+#include "trainer/nn/batch_norm.h"
+#include "trainer/nn/sync_batch_norm.h"
+
+namespace largo::nn {
+
+Norm::Norm(int64_t channels)
+    : weight(register_parameter("weight", torch::ones({channels}))),
+      bias(register_parameter("bias", torch::zeros({channels}))) {}
+
+torch::Tensor Norm::forward_empty(const torch::Tensor& x) const {
+  return x * weight.view({1, -1, 1, 1}) + bias.view({1, -1, 1, 1});
+}
+
+GroupNorm::GroupNorm(const NormOptions& options, int64_t channels)
+    : Norm(channels), groups_(options.groups), epsilon_(options.epsilon) {
+  LARGO_CHECK(channels % groups_ == 0, groups_, " groups, ", channels, " channels");
+}
+
+torch::Tensor GroupNorm::forward(const torch::Tensor& x, const StepContext&) {
+  if (x.size(0) == 0) return forward_empty(x);
+  // ATen's channels_last kernel on the CPU vectorizes over the channels of a group: below eight of
+  // them the way through NCHW, both copies included, takes a third to a sixth of the time.
+  if (x.is_cpu() && x.size(1) / groups_ < 8 && x.is_contiguous(at::MemoryFormat::ChannelsLast)) {
+    return at::group_norm(x.contiguous(), groups_, weight, bias, epsilon_)
+        .contiguous(at::MemoryFormat::ChannelsLast);
+  }
+  return at::group_norm(x, groups_, weight, bias, epsilon_);
+}
+
+std::shared_ptr<Norm> make_norm(const NormOptions& options, int64_t channels,
+                                comm::Communicator& group) {
+  switch (options.kind) {
+    case NormKind::kBatch:
+      return std::make_shared<RankBatchNorm>(options, channels);
+    case NormKind::kSyncBatch:
+      return std::make_shared<SyncBatchNorm>(options, channels, group);
+    case NormKind::kGroup:
+      return std::make_shared<GroupNorm>(options, channels);
+  }
+  LARGO_CHECK(false, "norm kind ", static_cast<int>(options.kind));
+}
+
+}  // namespace largo::nn

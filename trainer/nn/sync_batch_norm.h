@@ -1,0 +1,29 @@
+// Batch normalization with statistics over the micro-batches of a group of ranks.
+#pragma once
+
+#include "trainer/nn/batch_norm.h"
+
+namespace largo::nn {
+
+// Equals one process that sees all micro-batches of the group at once, with any number of samples
+// on each rank, zero included: values, input gradients and running statistics. The gradients of
+// weight and bias are sums over this rank's samples only: the gradient reduction adds the ranks up.
+//
+// Forward: every rank gathers all (mean, biased variance) and merges them in rank order, in double
+// precision, by Chan's formula; the counts come from StepContext::samples_per_rank, which must name
+// one count per rank of the group. Backward: one sum over the ranks of (sum dy, sum dy * xhat).
+// So one collective each, on the calling thread, which every rank of the group must reach.
+// Formulas: Chan, Golub, LeVeque 1979, eq. 2.1; Ioffe and Szegedy 2015, section 3.
+//
+// `group` must outlive the layer and every backward through it.
+class SyncBatchNorm final : public BatchNorm {
+ public:
+  SyncBatchNorm(const NormOptions& options, int64_t channels, comm::Communicator& group);
+
+ private:
+  torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context) override;
+
+  comm::Communicator& group_;
+};
+
+}  // namespace largo::nn

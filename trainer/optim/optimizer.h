@@ -1,0 +1,44 @@
+// Optimizers: one update of all parameters from their gradients.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "trainer/optim/options.h"
+
+namespace largo::optim {
+
+struct Parameter {
+  std::string name;
+  at::Tensor tensor;
+  bool norm_or_bias = false;  // no weight decay unless optimizer.decay_norm_and_bias
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+
+  // One update. Gradients come in the parameters' order, with their shapes, dtypes and layouts in
+  // memory (a channels_last weight has a channels_last gradient), and are not modified.
+  virtual void step(std::span<const at::Tensor> gradients, double lr) = 0;
+
+  // What a checkpoint must hold, in a fixed order; writing into the tensors sets the state.
+  virtual std::vector<std::pair<std::string, at::Tensor>> state() = 0;
+};
+
+// Moves the parameters into one flat tensor: each `tensor` becomes a view of it with the sizes and
+// strides that it had. So the model must neither replace its parameters' storage afterwards (as by
+// moving to another device) nor hold expanded ones. All have one dtype and device.
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
+                                          std::vector<Parameter> parameters);
+
+// Euclidean norm of all gradients together, summed up in double precision: a tensor of no
+// dimensions on the gradients' device, so that the host need not wait for it.
+at::Tensor grad_norm(std::span<const at::Tensor> gradients);
+
+}  // namespace largo::optim

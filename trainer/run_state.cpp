@@ -1,0 +1,34 @@
+#include "trainer/run_state.h"
+
+#include <nlohmann/json.hpp>
+
+#include "comm/base/error.h"
+
+namespace largo {
+
+std::string to_json(const RunState& state) {
+  const nlohmann::ordered_json json = {{"step", state.step},
+                                       {"time_s", state.time_s},
+                                       {"world", state.world},
+                                       {"bucket_order", state.bucket_order},
+                                       {"lr_state", state.lr_state}};
+  return json.dump(1) + "\n";
+}
+
+RunState run_state_from_json(std::string_view text, const std::string& where) {
+  try {
+    const auto json = nlohmann::json::parse(text);
+    RunState state;
+    json.at("step").get_to(state.step);
+    json.at("time_s").get_to(state.time_s);
+    json.at("world").get_to(state.world);
+    json.at("bucket_order").get_to(state.bucket_order);
+    json.at("lr_state").get_to(state.lr_state);
+    if (state.step < 0) fail(ExitCode::kBadData, "step ", state.step, " is negative");
+    return state;
+  } catch (const std::exception& error) {
+    fail(ExitCode::kBadData, where, " is not the state of a run: ", error.what());
+  }
+}
+
+}  // namespace largo

@@ -1,0 +1,26 @@
+// What a checkpoint says beside its tensors.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace largo {
+
+// Plain numbers, the same on every rank.
+struct RunState {
+  int64_t step = 0;   // completed updates
+  double time_s = 0;  // spent training so far
+  int64_t world = 1;  // ranks that wrote it
+  std::vector<int64_t> bucket_order =
+      {};                     // of the gradient reducer: the bits of the sums depend on it
+  std::string lr_state = {};  // of the LR controller
+};
+
+std::string to_json(const RunState& state);
+
+// Throws Error{kBadData} naming `where` for anything that to_json did not write.
+RunState run_state_from_json(std::string_view json, const std::string& where);
+
+}  // namespace largo
