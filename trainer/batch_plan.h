@@ -15,10 +15,10 @@ namespace largo {
 
 // Any consistent subset; global or per_rank must be there.
 struct BatchOptions {
-  std::optional<int64_t> global;     // samples of one step
-  std::optional<int64_t> per_rank;   // samples of one step on one rank
-  std::optional<int64_t> micro;      // samples that one forward pass sees
-  std::optional<int64_t> max_micro;  // at most so many; the accumulation follows
+  std::optional<int64_t> global = {};     // samples of one step
+  std::optional<int64_t> per_rank = {};   // samples of one step on one rank
+  std::optional<int64_t> micro = {};      // samples that one forward pass sees
+  std::optional<int64_t> max_micro = {};  // at most so many; the accumulation follows
 };
 
 void declare_options(OptionTable& table, BatchOptions& options);  // batch.*

@@ -10,7 +10,7 @@ namespace largo {
 
 EvalResult evaluate(nn::Model& model, const data::Dataset& set, const data::Transform& transform,
                     int64_t batch, int64_t workers, comm::Communicator& world) {
-  const torch::InferenceMode inference;
+  const torch::NoGradGuard no_grad;  // not InferenceMode: communication threads write these tensors
   const SampleSpan mine = split_evenly({0, set.size()}, world.size(), world.rank());
   const int64_t batches = (mine.count + batch - 1) / batch;
   data::Transform plain = transform;

@@ -1,6 +1,7 @@
 #include "trainer/base/duration.h"
 
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <stdexcept>
 #include <utility>
@@ -28,6 +29,15 @@ std::pair<double, size_t> parse_amount(std::string_view text,
   throw std::invalid_argument(kNoUnit);
 }
 
+// The shortest digits that read back to the same bits, never with an exponent, which would run into
+// the unit: "100000s", not "1e+05s".
+std::string print_amount(double amount) {
+  std::array<char, 400> text;  // the smallest double takes 326
+  const auto [end, error] =
+      std::to_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
+  return std::string(text.data(), end);
+}
+
 }  // namespace
 
 Duration OptionCodec<Duration>::parse(std::string_view text) {
@@ -42,7 +52,7 @@ Duration OptionCodec<Duration>::parse(std::string_view text) {
 std::string OptionCodec<Duration>::print(const Duration& value) {
   switch (value.unit) {
     case Duration::Unit::kEpochs:
-      return OptionCodec<double>::print(value.amount) + "ep";
+      return print_amount(value.amount) + "ep";
     case Duration::Unit::kSteps:
       return std::to_string(static_cast<int64_t>(value.amount)) + "steps";
     case Duration::Unit::kSamples:
@@ -59,7 +69,7 @@ Time OptionCodec<Time>::parse(std::string_view text) {
 }
 
 std::string OptionCodec<Time>::print(const Time& value) {
-  return OptionCodec<double>::print(value.seconds) + "s";
+  return print_amount(value.seconds) + "s";
 }
 
 }  // namespace largo

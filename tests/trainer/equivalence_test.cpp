@@ -1,0 +1,118 @@
+// R ranks × b samples, accumulation and uneven ranks compute the same steps as one process: ranks
+// as threads.
+#include <gtest/gtest.h>
+
+#include <mutex>
+
+#include "comm/thread_communicator.h"
+#include "tests/trainer/equivalence_cases.h"
+#include "tests/trainer/toy_run.h"
+
+namespace largo::test {
+namespace {
+
+ToyResult run_on_threads(const ToyOptions& options, int ranks) {
+  ToyResult of_rank_zero;
+  std::mutex mutex;
+  comm::spawn_ranks(ranks, [&](comm::Communicator& world) {
+    const auto norms = world.split(0, world.rank());
+    ToyResult result = run_toy(options, world, *norms);
+    if (world.rank() == 0) {
+      const std::scoped_lock lock(mutex);
+      of_rank_zero = std::move(result);
+    }
+  });
+  return of_rank_zero;
+}
+
+class Equivalence : public testing::TestWithParam<Subject> {};
+
+TEST_P(Equivalence, EveryCutIsTheSameTraining) {
+  torch::set_num_threads(1);
+  for (const Precision precision : {Precision::kFloat64, Precision::kFloat32}) {
+    ToyOptions options = GetParam().options;
+    options.precision = precision;
+    options.batch = {.global = 64};
+    const ToyResult reference = run_toy_alone(options);
+    // Far from both a standstill and an explosion: there numbers would agree or part for no reason.
+    EXPECT_GT(reference.grad_norms.back(), 1e-3);
+    EXPECT_LT(reference.losses.back(), 2 * reference.losses.front());
+    for (const Cut& cut : all_cuts()) {
+      if (cut.accumulates && GetParam().needs_whole_batch) continue;
+      options.batch = cut.batch;
+      const ToyResult result = run_on_threads(options, cut.world);
+      EXPECT_EQ(difference(result, reference, precision), "")
+          << cut.name << (precision == Precision::kFloat64 ? ", float64" : ", float32");
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Equivalence, testing::ValuesIn(all_subjects()),
+                         [](const auto& info) {
+                           std::string name = info.param.name;
+                           for (char& c : name) {
+                             if (c == ' ') c = '_';
+                           }
+                           return name;
+                         });
+
+// The running statistics of per-rank batch norm: R ranks and R micro-batches see the same ghost
+// batches, so they are the same training too.
+TEST(Equivalence, AccumulationIsRanksForBatchNorm) {
+  torch::set_num_threads(1);
+  ToyOptions options = {.model = "resnet8", .norm = nn::NormKind::kBatch, .shape = {3, 16, 16}};
+  options.batch = {.global = 64, .micro = 16};
+  const ToyResult reference = run_toy_alone(options);
+  EXPECT_EQ(difference(run_on_threads(options, 2), reference, Precision::kFloat64), "");
+  EXPECT_EQ(difference(run_on_threads(options, 4), reference, Precision::kFloat64), "");
+  // And not the same as one batch of 64, or this test would see nothing.
+  options.batch = {.global = 64};
+  EXPECT_NE(difference(run_toy_alone(options), reference, Precision::kFloat64), "");
+}
+
+TEST(Equivalence, PartialLastBatchesAndIdleRanks) {
+  torch::set_num_threads(1);
+  // 70 samples in steps of 64 and 6, then of 4 samples on 7 ranks: some ranks have none.
+  for (const nn::NormKind norm : {nn::NormKind::kGroup, nn::NormKind::kSyncBatch}) {
+    ToyOptions options = {.model = "resnet8",
+                          .norm = norm,
+                          .last_batch = LastBatch::kKeep,
+                          .steps = 4,
+                          .train_samples = 70,
+                          .shape = {3, 8, 8}};
+    options.batch = {.global = 64};
+    EXPECT_EQ(difference(run_on_threads(options, 7), run_toy_alone(options), Precision::kFloat64),
+              "");
+    options.batch = {.global = 4};
+    EXPECT_EQ(difference(run_on_threads(options, 7), run_toy_alone(options), Precision::kFloat64),
+              "");
+  }
+}
+
+TEST(Equivalence, BucketsDoNotMatter) {
+  torch::set_num_threads(1);
+  ToyOptions options = {.model = "lenet", .norm_given = false};
+  options.batch = {.global = 64};
+  const ToyResult reference = run_on_threads(options, 2);
+  EXPECT_GT(reference.buckets, 3);
+  EXPECT_GT(reference.launched_in_backward, 0);  // in flight while backward still ran
+  for (const bool overlap : {true, false}) {
+    for (const int64_t bytes : {1024, 25 << 20}) {
+      options.bucket_bytes = bytes;
+      options.overlap = overlap;
+      const ToyResult result = run_on_threads(options, 2);
+      if (!overlap) {
+        EXPECT_EQ(result.launched_in_backward, 0);
+      }
+      for (size_t i = 0; i < result.state.size(); ++i) {
+        const auto& [name, tensor] = result.state[i];
+        const torch::Tensor want = reference.state[i].second;
+        EXPECT_LE((tensor - want).norm().item<double>(), 1e-12 * want.norm().item<double>())
+            << name << " with buckets of " << bytes;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace largo::test

@@ -1,0 +1,157 @@
+#include "tests/trainer/toy_run.h"
+
+#include <cmath>
+
+#include "comm/base/error.h"
+#include "comm/base/log.h"
+#include "comm/gradient_reducer.h"
+#include "comm/self_communicator.h"
+#include "trainer/checkpoint/checkpointer.h"
+#include "trainer/data/catalog.h"
+#include "trainer/nn/catalog.h"
+#include "trainer/nn/state.h"
+#include "trainer/optim/lr_schedule.h"
+#include "trainer/optim/optimizer.h"
+#include "trainer/trainer.h"
+
+namespace largo::test {
+
+ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Communicator& norms) {
+  data::DataOptions data_options;
+  data_options.kind = "synthetic";
+  data_options.shape = options.shape;
+  data_options.limit = options.train_samples;
+  data_options.augment = {.pad_crop = 2, .flip = true};
+  data::DataCatalog data_catalog;
+  data::add_builtin_data(data_catalog);
+  const data::Datasets sets = data_catalog.load(data_options, 1);
+
+  const BatchPlan plan({.batch = options.batch,
+                        .last_batch = options.last_batch,
+                        .length = {static_cast<double>(options.steps), Duration::Unit::kSteps},
+                        .world = world.size(),
+                        .train_samples = options.train_samples});
+
+  nn::ModelCatalog models;
+  nn::add_builtin_models(models);
+  nn::ModelOptions model_options;
+  model_options.name = options.model;
+  model_options.norm.kind = options.norm;
+  model_options.zero_init_residual = false;  // else half of every block has no part in the start
+  const auto model = models.make({.options = model_options,
+                                  .channels = options.shape[0],
+                                  .height = options.shape[1],
+                                  .width = options.shape[2],
+                                  .classes = 10,
+                                  .norm_given = options.norm_given},
+                                 norms, /*seed=*/3);
+  const at::ScalarType dtype =
+      options.precision == Precision::kFloat64 ? torch::kDouble : torch::kFloat;
+  model->to(dtype);
+  nn::RunningStatistics statistics(*model);
+  std::vector<optim::Parameter> parameters;
+  std::vector<torch::Tensor> leaves;
+  for (const auto& parameter : nn::named_parameters(*model)) {
+    parameters.push_back({parameter.name, parameter.tensor, parameter.norm_or_bias});
+    leaves.push_back(parameter.tensor);
+  }
+  optim::OptimizerOptions optimizer_options;
+  optimizer_options.nesterov = true;
+  optimizer_options.weight_decay = 5e-4;
+  const auto optimizer = optim::make_optimizer(optimizer_options, parameters);
+  comm::GradientReducer reducer(leaves, statistics.pending(), world,
+                                {.bucket_bytes = options.bucket_bytes,
+                                 .first_bucket_bytes = options.bucket_bytes,
+                                 .overlap = options.overlap});
+  optim::LrOptions lr_options;
+  lr_options.base = options.lr;
+  lr_options.base_batch = 32;
+  lr_options.warmup = {.kind = optim::WarmupKind::kGradual,
+                       .length = Duration{3, Duration::Unit::kSteps},
+                       .start = {}};
+  optim::ScheduleController controller(
+      optim::make_schedule(lr_options,
+                           {.global_batch = plan.global_batch(),
+                            .total_steps = plan.total_steps(),
+                            .steps_of = [&](const Duration& d) { return plan.steps_of(d); }}),
+      plan.total_steps());
+
+  Log log;
+  log.set_rank(1, 2, "quiet");  // only errors are heard
+  const TrainOptions train_options;
+  const EvalOptions eval_options;
+  const nn::LossOptions loss = {.kind = "cross_entropy", .label_smoothing = 0.1};
+  const checkpoint::CheckpointOptions checkpoint_options;
+  checkpoint::Checkpointer checkpoints(checkpoint_options, "unused", world, log);
+  metrics::Recorder recorder(world.rank(), std::nullopt);
+  metrics::Progress progress(log, plan.total_steps(), false);
+  Trainer trainer({.plan = plan,
+                   .train = train_options,
+                   .eval = eval_options,
+                   .loss = loss,
+                   .checkpoint = checkpoint_options,
+                   .transform = {.mean = sets.mean,
+                                 .std = sets.std,
+                                 .dtype = dtype,
+                                 .augment = data_options.augment,
+                                 .seed = 5},
+                   .workers = 1,
+                   .seed = 5,
+                   .world = world,
+                   .sets = sets,
+                   .model = *model,
+                   .statistics = statistics,
+                   .reducer = reducer,
+                   .optimizer = *optimizer,
+                   .lr = controller,
+                   .checkpoints = checkpoints,
+                   .recorder = recorder,
+                   .progress = progress},
+                  RunState{});
+  ToyResult result;
+  for (int64_t step = 0; step < options.steps; ++step) {
+    const StepResult of_step = trainer.train_step(step);
+    torch::Tensor loss_sum = of_step.loss_sum.to(torch::kDouble).view({1});
+    world.all_reduce(loss_sum).wait();
+    result.losses.push_back(loss_sum.item<double>() /
+                            static_cast<double>(plan.samples_in_step(step)));
+    result.grad_norms.push_back(of_step.grad_norm.item<double>());
+  }
+  for (const auto& [name, tensor] : nn::state_tensors(*model)) {
+    result.state.emplace_back(name, tensor.detach().clone());
+  }
+  result.launched_in_backward = reducer.buckets_launched_in_backward();
+  result.buckets = reducer.bucket_count();
+  return result;
+}
+
+ToyResult run_toy_alone(const ToyOptions& options) {
+  comm::SelfCommunicator world;
+  comm::SelfCommunicator norms;
+  return run_toy(options, world, norms);
+}
+
+std::string difference(const ToyResult& run, const ToyResult& reference, Precision precision) {
+  const double most = precision == Precision::kFloat64 ? 1e-10 : 1e-2;
+  const auto relative = [](double a, double b) { return std::abs(a - b) / std::abs(b); };
+  if (run.losses.size() != reference.losses.size()) return "another number of steps";
+  for (size_t step = 0; step < run.losses.size(); ++step) {
+    const double loss = relative(run.losses[step], reference.losses[step]);
+    const double norm = relative(run.grad_norms[step], reference.grad_norms[step]);
+    if (!(loss <= most) || !(norm <= most)) {
+      return concat("step ", step, ": loss ", run.losses[step], " and ", reference.losses[step],
+                    ", gradient norm ", run.grad_norms[step], " and ", reference.grad_norms[step]);
+    }
+  }
+  if (precision != Precision::kFloat64) return {};
+  if (run.state.size() != reference.state.size()) return "another number of tensors";
+  for (size_t i = 0; i < run.state.size(); ++i) {
+    const torch::Tensor a = run.state[i].second.to(torch::kDouble);
+    const torch::Tensor b = reference.state[i].second.to(torch::kDouble);
+    const double error = (a - b).norm().item<double>() / b.norm().item<double>();
+    if (!(error <= most)) return concat(run.state[i].first, " differs by ", error);
+  }
+  return {};
+}
+
+}  // namespace largo::test
