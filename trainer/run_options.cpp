@@ -19,8 +19,8 @@ bool is_run_name(const std::string& name) {
 
 Range<std::string> directory_name() {
   return {
-      "that names a directory: letters, digits and _ . - + = @ ,, starting with a letter, a "
-      "digit or _, at most 200 of them",
+      "that names a directory: at most 200 letters, digits and any of _.-+=@, with a "
+      "letter, a digit or _ in front",
       is_run_name};
 }
 

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "comm/base/error.h"
+
 namespace largo {
 
 // What a change of the option alters. A resumed run refuses changes of the trajectory.
@@ -25,6 +27,19 @@ enum class Effect { kTrajectory, kSpeed, kOutput };
 struct OptionProblem {
   std::string key;      // full path, "lr.warmup.start"; the reader adds file and line
   std::string message;  // what is wrong and what is legal
+};
+
+// A problem that shows only in work that cannot go on with it (reading the data): thrown, so that
+// whoever knows the configuration can say where it stands.
+class OptionError : public Error {
+ public:
+  explicit OptionError(OptionProblem problem)
+      : Error(ExitCode::kConfig, problem.key + ": " + problem.message),
+        problem_(std::move(problem)) {}
+  const OptionProblem& problem() const { return problem_; }
+
+ private:
+  OptionProblem problem_;
 };
 
 // What a file or an override says for one key: the text of a scalar, or of a list of scalars.

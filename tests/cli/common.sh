@@ -8,6 +8,7 @@ root=$(cd "$here/../.." && pwd -P)
 work=$(mktemp -d /tmp/largo_test.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 
 fail() {
   printf 'FAILED: %s\n' "$*"
@@ -59,4 +60,10 @@ await() {
     [[ $SECONDS -lt $end ]] || fail "waited in vain for $what"
     sleep 0.05
   done
+}
+
+# marked VARIABLE=VALUE: ids of the processes that have this in their environment and were started with
+# LARGO_TEST_MARK=$work in it: no other test's.
+marked() {
+  { grep -lzx -e "LARGO_TEST_MARK=$work" /proc/[0-9]*/environ | xargs -r grep -lzx -e "$1" | cut -d/ -f3; } 2>/dev/null || true
 }

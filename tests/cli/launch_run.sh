@@ -3,22 +3,14 @@
 #   launch_run.sh LARGO MPIRUN
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 export LARGO=$largo RANKS=2
-export LARGO_TEST_MARK=$work  # found again in /proc/PID/environ of every process of ours
-unset OMPI_MCA_btl_vader_backing_directory
+export LARGO_TEST_MARK=$work
 
-marked() {  # processes that belong to a launch/run of this test, this shell's own left out
-  local environment
-  for environment in /proc/[0-9]*/environ; do
-    if tr '\0' '\n' <"$environment" 2>/dev/null | grep -q -x "OMPI_COMM_WORLD_SIZE=2" &&
-      tr '\0' '\n' <"$environment" 2>/dev/null | grep -q -x "LARGO_TEST_MARK=$work"; then
-      cut -d/ -f3 <<<"$environment"
-    fi
-  done
-}
-two_ranks() { [[ $(marked | wc -l) = 2 ]]; }
-no_ranks() { [[ -z $(marked) ]]; }
-left_in_memory() { comm -13 <(sort <<<"$memory_before") <(ls -A /dev/shm | sort); }
-memory_before=$(ls -A /dev/shm)
+ranks_of_ours() { marked OMPI_COMM_WORLD_SIZE=2; }
+two_ranks() { [[ $(ranks_of_ours | wc -l) = 2 ]]; }
+no_ranks() { [[ -z $(ranks_of_ours) ]]; }
+in_memory() { find /dev/shm -mindepth 1 | sort; }
+memory_before=$(in_memory)
+left_in_memory() { comm -13 <(echo "$memory_before") <(in_memory); }
 nothing_left() { [[ -z $(left_in_memory) ]]; }
 temporary_before=$(find /tmp -maxdepth 1 -name 'largo.*')
 

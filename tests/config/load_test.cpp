@@ -116,6 +116,14 @@ TEST(LoadConfig, ChecksWhatPrecedesASyntaxError) {
   EXPECT_THAT(errors, Not(HasSubstr("is missing: ")));
 }
 
+TEST(LoadConfig, AMissingKindIsOneProblem) {
+  const std::string errors = errors_of(
+      "data: {shape: [1, 28, 28]}\nmodel: {name: mlp}\nbatch: {global: 64}\n"
+      "lr: {base: 0.1, base_batch: 64}\ntrain: {length: 1ep}\n");
+  EXPECT_THAT(errors, HasSubstr("data: kind is missing"));
+  EXPECT_THAT(errors, Not(HasSubstr("belongs to")));
+}
+
 TEST(LoadConfig, SwitchingAKindOnTheCommandLine) {
   const std::string file =
       "data: {kind: synthetic, shape: [1, 28, 28]}\n"

@@ -134,6 +134,7 @@ TEST_F(TableReader, MissingKeysAreNotReportedTwice) {
               ElementsAre(HasSubstr("top: has no value; legal: a map of title")));
   EXPECT_THAT(problems("top: {rate: }\n"), ElementsAre(HasSubstr("top.rate: has no value")));
   EXPECT_THAT(problems("top: {rate: &a 1}\n"), ElementsAre(HasSubstr("an anchor")));
+  EXPECT_THAT(problems("top: {<<: {rate: 1}}\n"), ElementsAre(HasSubstr("a merge key")));
   EXPECT_THAT(problems("top: {raet: 1}\n"), ElementsAre(HasSubstr("did you mean rate")));
   EXPECT_THAT(problems("form: {}", {"top.rate=[1"}), ElementsAre(HasSubstr("not YAML")));
   EXPECT_THAT(problems("top: {limit: {\n"), ElementsAre(HasSubstr("not YAML")));

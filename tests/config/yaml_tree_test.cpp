@@ -28,32 +28,32 @@ TEST(YamlTree, KeepsOrderKindsAndPositions) {
   const YamlTree tree = parse("# comment\nb:\n  - 1\n  - [x, 'y']\na: {c: ~, d: \"q\"}\n");
   ASSERT_THAT(tree.problems, IsEmpty());
   ASSERT_EQ(tree.root.kind, Kind::kMap);
-  ASSERT_THAT(tree.root.entries, SizeIs(2));
+  ASSERT_THAT(tree.root.items, SizeIs(2));
 
-  const YamlEntry& b = tree.root.entries[0];
+  const YamlNode& b = tree.root.items[0];
   EXPECT_EQ(b.key, "b");
   EXPECT_EQ(b.key_at.line, 2);
   EXPECT_EQ(b.key_at.column, 1);
-  EXPECT_TRUE(b.value.block);
-  ASSERT_THAT(b.value.items, SizeIs(2));
-  EXPECT_EQ(b.value.items[0].text, "1");
-  EXPECT_EQ(b.value.items[0].at.line, 3);
-  EXPECT_EQ(b.value.items[0].at.column, 5);
-  EXPECT_FALSE(b.value.items[0].quoted);
-  EXPECT_FALSE(b.value.items[1].block);
-  EXPECT_TRUE(b.value.items[1].items[1].quoted);
+  EXPECT_TRUE(b.block);
+  ASSERT_THAT(b.items, SizeIs(2));
+  EXPECT_EQ(b.items[0].text, "1");
+  EXPECT_EQ(b.items[0].at.line, 3);
+  EXPECT_EQ(b.items[0].at.column, 5);
+  EXPECT_FALSE(b.items[0].quoted);
+  EXPECT_FALSE(b.items[1].block);
+  EXPECT_TRUE(b.items[1].items[1].quoted);
 
-  const YamlNode& a = tree.root.entries[1].value;
-  ASSERT_THAT(a.entries, SizeIs(2));
-  EXPECT_EQ(a.entries[0].value.kind, Kind::kNull);
-  EXPECT_EQ(a.entries[1].value.text, "q");
-  EXPECT_TRUE(a.entries[1].value.quoted);
+  const YamlNode& a = tree.root.items[1];
+  ASSERT_THAT(a.items, SizeIs(2));
+  EXPECT_EQ(a.items[0].kind, Kind::kNull);
+  EXPECT_EQ(a.items[1].text, "q");
+  EXPECT_TRUE(a.items[1].quoted);
 }
 
 TEST(YamlTree, TakesWindowsLineEnds) {
   const YamlTree tree = parse("a: 1\r\nb: 2\r\n");
   ASSERT_THAT(tree.problems, IsEmpty());
-  EXPECT_EQ(tree.root.entries[1].value.text, "2");
+  EXPECT_EQ(tree.root.items[1].text, "2");
 }
 
 TEST(YamlTree, ShowsTheLineAndACaret) {
@@ -86,7 +86,7 @@ TEST(YamlTree, RefusesDuplicateKeys) {
   EXPECT_THAT(tree.problems[1].text(),
               HasSubstr("f.yaml:3:1: the key \"lr\" is given twice; first on line 1"));
   EXPECT_TRUE(tree.complete);
-  EXPECT_EQ(tree.root.entries[0].value.text, "0.1");
+  EXPECT_EQ(tree.root.items[0].text, "0.1");
 }
 
 TEST(YamlTree, RefusesWhatIsNotPlainData) {
@@ -107,9 +107,9 @@ TEST(YamlTree, RefusesWhatIsNotPlainData) {
 TEST(YamlTree, QuotesMayHoldQuotes) {
   const YamlTree tree = parse("{a: 'it''s', b: \"a \\\" b\", c: '', d: \"\\\\\"}");
   ASSERT_THAT(tree.problems, IsEmpty());
-  EXPECT_EQ(tree.root.entries[0].value.text, "it's");
-  EXPECT_EQ(tree.root.entries[1].value.text, "a \" b");
-  EXPECT_EQ(tree.root.entries[3].value.text, "\\");
+  EXPECT_EQ(tree.root.items[0].text, "it's");
+  EXPECT_EQ(tree.root.items[1].text, "a \" b");
+  EXPECT_EQ(tree.root.items[3].text, "\\");
 }
 
 TEST(YamlTree, RefusesDepth) {
@@ -132,8 +132,9 @@ TEST(YamlTree, AfterASyntaxErrorKeepsWhatWasComplete) {
   const YamlTree tree = parse("a: {b: 1}\nc: {d: 1\ne: 2\n");
   EXPECT_THAT(tree.problems, SizeIs(1));
   EXPECT_FALSE(tree.complete);
-  ASSERT_THAT(tree.root.entries, SizeIs(1));
-  EXPECT_EQ(tree.root.entries[0].key, "a");
+  ASSERT_THAT(tree.root.items, SizeIs(1));
+  EXPECT_EQ(tree.root.items[0].key, "a");
+  EXPECT_THAT(parse("a: b: 1\n").root.items, IsEmpty());
 }
 
 TEST(YamlTree, StopsAtAHundredProblems) {
@@ -152,6 +153,7 @@ TEST(TextCheck, RefusesWhatIsNotText) {
   EXPECT_THAT(problem("a: \x04"), HasSubstr(":1:4: the control character 0x04"));
   EXPECT_THAT(problem("a: \x1b[31m"), HasSubstr("the control character 0x1b"));
   EXPECT_THAT(problem("a: 1\rb: 2"), HasSubstr("a carriage return without a line feed"));
+  EXPECT_THAT(problem("a:\n  \tb: 1"), HasSubstr(":2:3: a tab in the indentation; legal: spaces"));
   EXPECT_THAT(problem("a: m\xfcller"), HasSubstr(":1:5: the byte 0xfc is not UTF-8 here"));
   for (const std::string bad : {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe0\x80\x80",
                                 "\xf0\x80\x80\x80", "\xe2\x82", "\x80", "\xf5\x80\x80\x80"}) {

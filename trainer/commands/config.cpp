@@ -4,7 +4,6 @@
 #include "trainer/commands/commands.h"
 #include "trainer/commands/setup.h"
 #include "trainer/config/config_print.h"
-#include "trainer/optim/lr_schedule.h"
 
 namespace largo::commands {
 
@@ -34,13 +33,7 @@ const char* effect_name(Effect effect) {
 int run_config_check(const ConfigCheckArguments& arguments) {
   const config::LoadedConfig loaded = load(arguments.config);
   const Catalogs catalogs = make_catalogs();
-  const data::DataInfo info = describe_data(loaded, catalogs);
-  check_against(loaded, catalogs, info, arguments.ranks);
-  const BatchPlan plan(plan_inputs(loaded.values, info, arguments.ranks));
-  const auto schedule = optim::make_schedule(
-      loaded.values.lr, {.global_batch = plan.global_batch(),
-                         .total_steps = plan.total_steps(),
-                         .steps_of = [&](const Duration& d) { return plan.steps_of(d); }});
+  const auto [info, plan, schedule] = prepare(loaded, catalogs, arguments.ranks);
   std::printf("%s is right for %lld rank%s: %s; %lld steps; %s\n", arguments.config.path.c_str(),
               static_cast<long long>(arguments.ranks), arguments.ranks == 1 ? "" : "s",
               plan.describe().c_str(), static_cast<long long>(plan.total_steps()),

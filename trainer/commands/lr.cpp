@@ -5,7 +5,6 @@
 #include "comm/base/error.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/setup.h"
-#include "trainer/optim/lr_schedule.h"
 
 namespace largo::commands {
 
@@ -41,13 +40,7 @@ int run_lr(const LrArguments& arguments) {
       config::load_config(read_config_file(arguments.config.path), arguments.config.overrides);
   for (const std::string& note : loaded.notes) std::fprintf(stderr, "%s\n", note.c_str());
   const Catalogs catalogs = make_catalogs();
-  const data::DataInfo info = describe_data(loaded, catalogs);
-  check_against(loaded, catalogs, info, arguments.ranks);
-  const BatchPlan plan(plan_inputs(loaded.values, info, arguments.ranks));
-  const auto schedule = optim::make_schedule(
-      loaded.values.lr, {.global_batch = plan.global_batch(),
-                         .total_steps = plan.total_steps(),
-                         .steps_of = [&](const Duration& d) { return plan.steps_of(d); }});
+  const auto [info, plan, schedule] = prepare(loaded, catalogs, arguments.ranks);
   std::fprintf(stderr, "%lld steps; %s\n", static_cast<long long>(plan.total_steps()),
                schedule.describe().c_str());
   std::printf(arguments.csv ? "step,lr\n" : "%-12s lr\n", "step");

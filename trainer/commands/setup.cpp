@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <utility>
+#include <vector>
 
 #include "comm/affinity.h"
 #include "comm/agree.h"
@@ -93,28 +94,44 @@ nn::ModelSpec model_spec(const config::LoadedConfig& config, const data::DataInf
               first_norm_key != keys.end() && first_norm_key->first.starts_with("model.norm.")};
 }
 
-BatchPlan::Inputs plan_inputs(const config::RunConfig& config, const data::DataInfo& info,
-                              int64_t world) {
-  return {.batch = config.batch,
-          .last_batch = config.train.last_batch,
-          .length = config.train.length,
-          .world = world,
-          .train_samples = info.train_samples};
+namespace {
+
+// Runs `work`, and gives a problem with an option that it throws its place in the file.
+template <class Work>
+auto with_places(const config::LoadedConfig& config, const Work& work) {
+  try {
+    return work();
+  } catch (const OptionError& error) {
+    throw config.error({error.problem()});
+  }
 }
+
+}  // namespace
 
 data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs& catalogs) {
-  const auto problems = catalogs.data.check(config.values.data);
-  if (!problems.empty()) throw config.error(problems);
-  return catalogs.data.describe(config.values.data);
+  return with_places(config, [&] { return catalogs.data.describe(config.values.data); });
 }
 
-void check_against(const config::LoadedConfig& config, const Catalogs& catalogs,
-                   const data::DataInfo& info, int64_t world) {
-  std::vector<OptionProblem> problems = BatchPlan::check(plan_inputs(config.values, info, world));
+Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs, int64_t world) {
+  const config::RunConfig& values = config.values;
+  const data::DataInfo info = describe_data(config, catalogs);
+  const BatchPlan::Inputs inputs = {.batch = values.batch,
+                                    .last_batch = values.train.last_batch,
+                                    .length = values.train.length,
+                                    .world = world,
+                                    .train_samples = info.train_samples};
+  std::vector<OptionProblem> problems = BatchPlan::check(inputs);
   for (OptionProblem& problem : catalogs.models.check(model_spec(config, info))) {
     problems.push_back(std::move(problem));
   }
   if (!problems.empty()) throw config.error(problems);
+  const BatchPlan plan(inputs);
+  return {info, plan, with_places(config, [&] {
+            return optim::make_schedule(
+                values.lr, {.global_batch = plan.global_batch(),
+                            .total_steps = plan.total_steps(),
+                            .steps_of = [&](const Duration& d) { return plan.steps_of(d); }});
+          })};
 }
 
 std::shared_ptr<nn::Model> make_model(const config::LoadedConfig& config, const Catalogs& catalogs,

@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -14,6 +15,7 @@
 #include "trainer/config/load.h"
 #include "trainer/data/catalog.h"
 #include "trainer/nn/catalog.h"
+#include "trainer/optim/lr_schedule.h"
 
 namespace largo::commands {
 
@@ -44,14 +46,16 @@ at::ScalarType dtype_of(Precision precision);
 
 nn::ModelSpec model_spec(const config::LoadedConfig& config, const data::DataInfo& info);
 
-BatchPlan::Inputs plan_inputs(const config::RunConfig& config, const data::DataInfo& info,
-                              int64_t world);
+// What the run's numbers follow from: the data, the plan on `world` ranks, the schedule. Local;
+// what is wrong with the options is a ConfigError, with the data an Error.
+struct Prepared {
+  data::DataInfo info;
+  BatchPlan plan;
+  optim::LrSchedule schedule;
+};
+Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs, int64_t world);
 
-// What the owners find wrong now that the world and the data are known. Throws ConfigError.
-void check_against(const config::LoadedConfig& config, const Catalogs& catalogs,
-                   const data::DataInfo& info, int64_t world);
-
-// Describes the data; an unknown kind is a ConfigError.
+// Describes the data; what does not fit it is a ConfigError.
 data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs& catalogs);
 
 // The model with its initial weights, in the run's precision; the same on every rank.

@@ -107,19 +107,11 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
 
   // Everything that can be wrong with the input, before anything is written or computed.
   const Catalogs catalogs = make_catalogs();
-  data::DataInfo info;
-  std::optional<BatchPlan> plan_slot;
-  std::optional<optim::LrSchedule> schedule;
-  comm::on_all_ranks(session, [&] {
-    info = describe_data(config, catalogs);
-    check_against(config, catalogs, info, session.size());
-    plan_slot.emplace(plan_inputs(values, info, session.size()));
-    schedule = optim::make_schedule(
-        values.lr, {.global_batch = plan_slot->global_batch(),
-                    .total_steps = plan_slot->total_steps(),
-                    .steps_of = [&](const Duration& d) { return plan_slot->steps_of(d); }});
-  });
-  const BatchPlan& plan = *plan_slot;
+  std::optional<Prepared> prepared;
+  comm::on_all_ranks(session, [&] { prepared.emplace(prepare(config, catalogs, session.size())); });
+  const data::DataInfo& info = prepared->info;
+  const BatchPlan& plan = prepared->plan;
+  const optim::LrSchedule& schedule = prepared->schedule;
 
   std::optional<checkpoint::RunDirectory> directory;
   const Start start = open_directory(arguments, config, session, directory);
@@ -146,7 +138,7 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
     leaves.push_back(parameter.tensor);
   }
   const auto optimizer = optim::make_optimizer(values.optimizer, parameters);
-  optim::ScheduleController controller(*schedule, plan.total_steps());
+  optim::ScheduleController controller(schedule, plan.total_steps());
 
   checkpoint::Checkpointer checkpoints(values.checkpoint, start.directory / "checkpoints",
                                        *groups.world, log);
@@ -171,7 +163,7 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   recorder.write_file("config.yaml", config::print_config(config));
   recorder.write_file("environment.json", environment);
   log.note(concat("batch ", plan.describe(), "; ", describe_norm(values, plan), "; ",
-                  schedule->describe()));
+                  schedule.describe()));
   log.note(concat(values.model.name, " on ", plan.train_samples(), " samples, ", plan.total_steps(),
                   " steps; ", session.size(), " x ", threads, threads == 1 ? " thread" : " threads",
                   ", overlap ", overlap ? "on" : "off", "; run directory ",

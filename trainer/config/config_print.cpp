@@ -19,14 +19,16 @@ struct Line {
   std::string comment;  // empty: none
 };
 
-// The value as it is printed, or nothing where the key has none or belongs to another kind.
+// The value as it is printed, or nothing where the key has none or belongs to another kind. Empty
+// text by default is none.
 std::optional<std::string> value_text(const OptionTable& table, const Option& option) {
   if (!applies(table, option)) return std::nullopt;
   std::optional<std::string> text = option.text();
+  if (text == R"("")" && option.default_text == text) return std::nullopt;
   // YAML takes these words for an absent value.
   constexpr std::array<std::string_view, 3> kNullWords = {"null", "Null", "NULL"};
   if (text && std::find(kNullWords.begin(), kNullWords.end(), *text) != kNullWords.end()) {
-    text = '"' + *text + '"';
+    text = concat('"', *text, '"');
   }
   return text;
 }

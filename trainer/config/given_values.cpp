@@ -118,9 +118,9 @@ class Collector {
   }
 
   void visit_map(const std::string& section, const YamlNode& map) {
-    for (const YamlEntry& entry : map.entries) {
+    for (const YamlNode& entry : map.items) {
       if (given_.problems.size() >= kMaxProblems) return;
-      visit(section, entry.key, entry.key_at, entry.value);
+      visit(section, entry.key, entry.key_at, entry);
     }
   }
 
@@ -149,7 +149,7 @@ class Collector {
     problem(path, node.kind == Kind::kNull ? key_at : node.at,
             concat(node.kind == Kind::kNull   ? "has no value"
                    : node.kind == Kind::kList ? "is a list"
-                                              : '"' + shown(node.text) + "\" is one value",
+                                              : concat('"', shown(node.text), "\" is one value"),
                    "; legal: ", keys_.words_of_section(path)));
   }
 

@@ -23,9 +23,9 @@ bool contains(const std::vector<std::string>& words, const std::string& word) {
 }
 
 bool is_variable_name(const std::string& name) {
-  static const std::string kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
-  return !name.empty() && kLetters.find(name[0]) != std::string::npos &&
-         name.find_first_not_of(kLetters + "0123456789") == std::string::npos;
+  constexpr const char* kLegal = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+  return !name.empty() && !(name[0] >= '0' && name[0] <= '9') &&
+         name.find_first_not_of(kLegal) == std::string::npos;
 }
 
 // Replaces every ${NAME} in `path`; returns what is wrong with one of them.
@@ -39,7 +39,7 @@ std::optional<std::string> expand(std::string& path, const Environment& environm
     const std::string name =
         end == std::string::npos ? "" : path.substr(dollar + 2, end - dollar - 2);
     if (!is_variable_name(name)) {
-      return '"' + path + "\" holds a ${ that is no ${VARIABLE}";
+      return concat('"', path, "\" holds a ${ that is no ${VARIABLE}");
     }
     const char* value = environment(name);
     if (value == nullptr) return "the environment variable " + name + " is not set";
@@ -81,9 +81,9 @@ class Reader {
     for (const Option& option : table_.options()) {
       if (!is_kind(option)) set(option);
     }
-    for (const Option& option : table_.options()) check_kind(option);
     if (result_.file_complete) {
       for (const Option& option : table_.options()) check_given(option);
+      for (const Option& option : table_.options()) check_kind(option);
     }
     return std::move(result_);
   }

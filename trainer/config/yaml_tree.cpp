@@ -6,6 +6,7 @@
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <sstream>
 #include <string_view>
@@ -79,8 +80,8 @@ class TreeBuilder final : public YAML::EventHandler {
   void keep_closed_entries() {
     if (!stack_.empty() && stack_.front().node.kind == Kind::kMap) {
       tree_.root = std::move(stack_.front().node);
-      std::vector<YamlEntry>& entries = tree_.root.entries;
-      if (!entries.empty() && entries.back().value.kind == Kind::kScalar) entries.pop_back();
+      std::vector<YamlNode>& entries = tree_.root.items;
+      if (!entries.empty() && entries.back().kind == Kind::kScalar) entries.pop_back();
     }
   }
 
@@ -160,7 +161,9 @@ class TreeBuilder final : public YAML::EventHandler {
       frame.node.items.push_back(std::move(node));
     } else if (frame.has_key) {
       if (!frame.drop_key) {
-        frame.node.entries.push_back({std::move(frame.key), frame.key_at, std::move(node)});
+        node.key = std::move(frame.key);
+        node.key_at = frame.key_at;
+        frame.node.items.push_back(std::move(node));
       }
       frame.has_key = false;
     } else {
@@ -204,16 +207,21 @@ class TreeBuilder final : public YAML::EventHandler {
 
 // yaml-cpp's words, with what is behind them most often.
 std::string syntax_message(const std::string& words) {
-  static const std::map<std::string, std::string> kHints = {
+  struct Hint {
+    std::string_view words;
+    std::string_view cause;
+  };
+  const std::array<Hint, 5> hints = {{
       {YAML::ErrorMsg::END_OF_MAP, "is this line indented like its neighbours?"},
       {YAML::ErrorMsg::END_OF_SEQ, "is this line indented like its neighbours?"},
       {YAML::ErrorMsg::END_OF_MAP_FLOW, "a { without its }, or a comma is missing"},
       {YAML::ErrorMsg::END_OF_SEQ_FLOW, "a [ without its ], or a comma is missing"},
       {YAML::ErrorMsg::MAP_VALUE, "two \": \" in one line, or a line indented too far?"},
-      {YAML::ErrorMsg::TAB_IN_INDENTATION, "indent with spaces"},
-  };
-  const auto hint = kHints.find(words);
-  return "not YAML: " + words + (hint == kHints.end() ? "" : " (" + hint->second + ")");
+  }};
+  for (const Hint& hint : hints) {
+    if (hint.words == words) return concat("not YAML: ", words, " (", hint.cause, ")");
+  }
+  return concat("not YAML: ", words);
 }
 
 }  // namespace

@@ -11,8 +11,6 @@
 
 namespace largo::config {
 
-struct YamlEntry;
-
 struct YamlNode {
   // kRefused: something was there, but its problem is reported already.
   enum class Kind { kNull, kScalar, kList, kMap, kRefused };
@@ -23,14 +21,9 @@ struct YamlNode {
   bool quoted = false;     // scalars in quotes or blocks: YAML takes them for text
   bool block = false;      // lists and maps written without brackets
   bool lost_keys = false;  // maps: a key was refused, so which keys are missing is not known
-  std::vector<YamlNode> items = {};
-  std::vector<YamlEntry> entries = {};  // in the file's order, keys unique
-};
-
-struct YamlEntry {
-  std::string key;
-  Position key_at;
-  YamlNode value;
+  std::string key = {};    // what it is the value of, in a map
+  Position key_at = {};
+  std::vector<YamlNode> items = {};  // of lists and maps, in the file's order; keys are unique
 };
 
 struct YamlTree {

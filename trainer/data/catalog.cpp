@@ -31,8 +31,9 @@ class FirstSamples final : public Dataset {
 int64_t limited(int64_t samples, const DataOptions& options) {
   const int64_t limit = options.limit.value_or(samples);
   if (limit > samples) {
-    fail(ExitCode::kConfig, "data.limit: ", limit, " is more than the ", samples,
-         " training samples that there are; legal: at most ", samples);
+    throw OptionError(
+        {"data.limit", concat(limit, " is more than the ", samples,
+                              " training samples that there are; legal: at most ", samples)});
   }
   return limit;
 }
@@ -40,8 +41,9 @@ int64_t limited(int64_t samples, const DataOptions& options) {
 void check_channels(const DataOptions& options, const SampleShape& shape) {
   const auto check_one = [&](const char* key, const std::vector<double>& values) {
     if (values.empty() || static_cast<int64_t>(values.size()) == shape.channels) return;
-    fail(ExitCode::kConfig, key, ": has ", values.size(), " values, but the images have ",
-         shape.channels, shape.channels == 1 ? " channel" : " channels", "; legal: one value each");
+    throw OptionError(
+        {key, concat("has ", values.size(), " values, but the images have ", shape.channels,
+                     shape.channels == 1 ? " channel" : " channels", "; legal: one value each")});
   };
   check_one("data.mean", options.mean);
   check_one("data.std", options.std);
@@ -69,9 +71,7 @@ std::vector<OptionProblem> DataCatalog::check(const DataOptions& options) const 
 }
 
 const DataKind& DataCatalog::find(const DataOptions& options) const {
-  for (const OptionProblem& problem : check(options)) {
-    fail(ExitCode::kConfig, problem.key, ": ", problem.message);
-  }
+  for (const OptionProblem& problem : check(options)) throw OptionError(problem);
   return kinds_.at(options.kind);
 }
 

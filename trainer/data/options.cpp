@@ -81,7 +81,7 @@ void declare_options(OptionTable& table, DataOptions& options) {
 std::vector<OptionProblem> check(const DataOptions& options) {
   std::vector<OptionProblem> problems;
   if (options.kind == "idx" && options.path.empty()) {
-    problems.push_back({"data.path", "data.path is needed by kind idx: the folder of its files"});
+    problems.push_back({"data.path", "is needed by kind idx: the folder of its files"});
   }
   if (options.kind == "synthetic") check_synthetic(options, problems);
   check_mean_and_std(options, problems);

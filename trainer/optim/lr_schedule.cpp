@@ -39,9 +39,10 @@ std::vector<double> milestone_steps(const PolicyOptions& policy, const ScheduleI
   for (const Duration& milestone : policy.milestones) {
     const double step = inputs.steps_of(milestone);
     if (!steps.empty() && step <= steps.back()) {
-      fail(ExitCode::kConfig, "lr.policy.milestones: ", OptionCodec<Duration>::print(milestone),
-           " is step ", step, ", not after the one before it (step ", steps.back(),
-           "); legal: strictly increasing");
+      throw OptionError(
+          {"lr.policy.milestones", concat(OptionCodec<Duration>::print(milestone), " is step ",
+                                          step, ", not after the one before it (step ",
+                                          steps.back(), "); legal: strictly increasing")});
     }
     steps.push_back(step);
   }
@@ -53,8 +54,8 @@ double policy_length(const PolicyOptions& policy, const ScheduleInputs& inputs, 
   if (!policy.length) return static_cast<double>(inputs.total_steps - 1) - origin;
   const double steps = inputs.steps_of(*policy.length);
   if (!(steps > 0)) {
-    fail(ExitCode::kConfig, "lr.policy.length: ", OptionCodec<Duration>::print(*policy.length),
-         " is ", steps, " steps; legal: more than none");
+    throw OptionError({"lr.policy.length", concat(OptionCodec<Duration>::print(*policy.length),
+                                                  " is ", steps, " steps; legal: more than none")});
   }
   return steps;
 }
