@@ -1,23 +1,35 @@
 #!/usr/bin/env bash
 # Every header compiles on its own: it includes what it uses.
-#   headers_check.sh ROOT WORK_DIR COMPILER [compiler argument ...]
-# Objects stay in WORK_DIR, so that only changed headers and those that include them compile again.
+#   headers_check.sh ROOT WORK_DIR PRECOMPILED COMPILER [compiler argument ...]
+# Objects stay in WORK_DIR, which lets ccache answer for what has not changed. PRECOMPILED holds
+# <torch/torch.h>: headers that get at that file anyway, themselves or through others, start from it.
 set -euo pipefail
-root=$1 work=$2
-shift 2
+root=$1 work=$2 precompiled=$3
+shift 3
 compile=("$@")
-command -v ccache >/dev/null && compile=(ccache "${compile[@]}")
-
+command -v ccache >/dev/null && compile=(env CCACHE_SLOPPINESS=pch_defines,time_macros ccache "${compile[@]}")
 mkdir -p "$work"
-check() {  # header: fails with the compiler's words
-  local source=$work/${1//\//__}.cpp
-  printf '#include "%s"\n' "$1" >"$source.new"
-  cmp -s "$source.new" "$source" || cp "$source.new" "$source"
-  rm -f "$source.new"
-  "${compile[@]}" -I"$root" -c "$source" -o "${source%.cpp}.o" || { echo "FAILED: $1 does not compile alone"; return 1; }
+cd "$root"
+
+sees_torch() {
+  ! grep -q '^#include <torch/torch.h>' "$1" || return 0
+  local other
+  while read -r other; do
+    if [[ -f $other ]] && sees_torch "$other"; then return 0; fi
+  done < <(sed -n 's/^#include "\(.*\)"$/\1/p' "$1")
+  return 1
 }
 
-cd "$root"
+check() {  # header: fails with the compiler's words
+  local source=$work/${1//\//__}.cpp start=()
+  printf '#include "%s"\n' "$1" >"$source"
+  ! sees_torch "$1" || start=(-include "$precompiled")
+  "${compile[@]}" "${start[@]}" -I"$root" -c "$source" -o "${source%.cpp}.o" || {
+    echo "FAILED: $1 does not compile alone"
+    return 1
+  }
+}
+
 mapfile -d '' -t headers < <(find comm trainer -name '*.h' ! -name '*_inl.h' -print0 | sort -z)
 [[ ${#headers[@]} -gt 0 ]] || { echo "found no header under $root"; exit 1; }
 jobs=$(nproc)
