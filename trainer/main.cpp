@@ -67,6 +67,7 @@ int main(int argc, char** argv) {
   lr_app->add_option("--ranks", lr.ranks, "world size, where the batch is given per rank")
       ->check(CLI::Range(1, INT_MAX));
   lr_app->add_flag("--csv", lr.csv, "comma-separated");
+  lr_app->add_option("--plot", lr.plot, "write the schedule as an SVG file too");
   lr_app->callback([&] { exit_code = run_lr(lr); });
 
   auto* config_app = app.add_subcommand("config", "check or print a run file");

@@ -7,23 +7,25 @@ set -euo pipefail
 root=$1 work=$2 precompiled=$3
 shift 3
 compile=("$@")
-command -v ccache >/dev/null && compile=(env CCACHE_SLOPPINESS=pch_defines,time_macros ccache "${compile[@]}")
+export CCACHE_SLOPPINESS=pch_defines,time_macros
+command -v ccache >/dev/null && compile=(ccache "${compile[@]}")
 mkdir -p "$work"
 cd "$root"
 
-sees_torch() {
-  ! grep -q '^#include <torch/torch.h>' "$1" || return 0
-  local other
-  while read -r other; do
-    if [[ -f $other ]] && sees_torch "$other"; then return 0; fi
-  done < <(sed -n 's/^#include "\(.*\)"$/\1/p' "$1")
-  return 1
-}
+# The headers that include <torch/torch.h>, and those that include these, and so on.
+mapfile -t torch < <(grep -rl --include='*.h' '^#include <torch/torch.h>' comm trainer)
+for ((known = 0; known < ${#torch[@]};)); do
+  known=${#torch[@]}
+  mapfile -t torch < <({
+    printf '%s\n' "${torch[@]}"
+    grep -rlF --include='*.h' -f <(printf '#include "%s"\n' "${torch[@]}") comm trainer
+  } | sort -u)
+done
 
 check() {  # header: fails with the compiler's words
   local source=$work/${1//\//__}.cpp start=()
   printf '#include "%s"\n' "$1" >"$source"
-  ! sees_torch "$1" || start=(-include "$precompiled")
+  [[ " ${torch[*]} " != *" $1 "* ]] || start=(-include "$precompiled")
   "${compile[@]}" "${start[@]}" -I"$root" -c "$source" -o "${source%.cpp}.o" || {
     echo "FAILED: $1 does not compile alone"
     return 1

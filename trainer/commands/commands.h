@@ -38,6 +38,7 @@ struct LrArguments {
   std::optional<int64_t> every;
   std::vector<double> at;
   bool csv = false;
+  std::string plot;  // SVG file to write; empty: none
 };
 int run_lr(const LrArguments& arguments);
 

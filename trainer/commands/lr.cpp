@@ -3,8 +3,10 @@
 #include <vector>
 
 #include "comm/base/error.h"
+#include "trainer/base/atomic_file.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/setup.h"
+#include "trainer/study/line_plot.h"
 
 namespace largo::commands {
 
@@ -43,6 +45,15 @@ int run_lr(const LrArguments& arguments) {
   const auto [info, plan, schedule] = prepare(loaded, catalogs, arguments.ranks);
   std::fprintf(stderr, "%lld steps; %s\n", static_cast<long long>(plan.total_steps()),
                schedule.describe().c_str());
+  if (!arguments.plot.empty()) {
+    study::Line line;
+    const int64_t stride = std::max<int64_t>(1, plan.total_steps() / 2000);
+    for (int64_t step = 0; step < plan.total_steps(); step += stride) {
+      line.points.emplace_back(step, schedule.lr(static_cast<double>(step)));
+    }
+    write_file_atomically(arguments.plot,
+                          study::line_plot({schedule.describe(), "step", "learning rate"}, {line}));
+  }
   std::printf(arguments.csv ? "step,lr\n" : "%-12s lr\n", "step");
   for (const double step : steps_to_print(arguments, plan.total_steps())) {
     std::printf(arguments.csv ? "%.17g,%.17g\n" : "%-12.17g %.17g\n", step, schedule.lr(step));

@@ -1,0 +1,44 @@
+#include "trainer/study/line_plot.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+namespace largo::study {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(RoundTicks, CoverTheRangeInRoundSteps) {
+  EXPECT_THAT(round_ticks(0, 10, 5), ElementsAre(0, 2, 4, 6, 8, 10));
+  EXPECT_THAT(round_ticks(0.3, 99, 5), ElementsAre(0, 20, 40, 60, 80, 100));
+  EXPECT_THAT(round_ticks(-1, 1, 4), ElementsAre(-1, -0.5, 0, 0.5, 1));
+  EXPECT_EQ(round_ticks(5, 5, 4).front(), 5);  // one value has a range too
+  EXPECT_GT(round_ticks(0, 0, 4).back(), 0);
+}
+
+TEST(LinePlot, DrawsLinesAndLeavesGaps) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::string svg =
+      line_plot({"LR & time", "step", "lr"},
+                {{"a<b", {{0, 0}, {1, nan}, {2, 1}, {4, 2}}}, {"", {{0, 2}, {4, 0}}}});
+  EXPECT_THAT(svg, HasSubstr("LR &amp; time"));
+  EXPECT_THAT(svg, HasSubstr("a&lt;b"));
+  // From the left edge at the bottom; after the gap a new stroke, up to the right edge at the top.
+  EXPECT_THAT(svg, HasSubstr("d=\"M80.00 384.00M390.00 212.00L700.00 40.00\""));
+  EXPECT_THAT(svg, HasSubstr("d=\"M80.00 40.00L700.00 384.00\""));
+  EXPECT_THAT(svg, Not(HasSubstr("nan")));
+}
+
+TEST(LinePlot, OfNothingIsStillADocument) {
+  const std::string svg = line_plot({"t", "x", "y"}, {});
+  EXPECT_THAT(svg, testing::StartsWith("<svg"));
+  EXPECT_THAT(svg, testing::EndsWith("</svg>\n"));
+}
+
+}  // namespace
+}  // namespace largo::study

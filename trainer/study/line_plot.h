@@ -1,0 +1,28 @@
+// Line plots as SVG text.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace largo::study {
+
+struct Line {
+  std::string name;                               // in the legend; empty: none
+  std::vector<std::pair<double, double>> points;  // x ascending; not finite ones leave a gap
+};
+
+struct PlotText {
+  std::string title;
+  std::string x_label;
+  std::string y_label;
+};
+
+// A whole SVG document of 720 x 440 units with axes from the data's ranges, round tick values and a
+// legend. The same input gives the same bytes. No points at all: axes from 0 to 1.
+std::string line_plot(const PlotText& text, const std::vector<Line>& lines);
+
+// About `count` round values (1, 2 or 5 times a power of ten apart) that cover [low, high].
+std::vector<double> round_ticks(double low, double high, int count);
+
+}  // namespace largo::study
