@@ -17,7 +17,8 @@ TEST(RoundTicks, CoverTheRangeInRoundSteps) {
   EXPECT_THAT(round_ticks(0, 10, 5), ElementsAre(0, 2, 4, 6, 8, 10));
   EXPECT_THAT(round_ticks(0.3, 99, 5), ElementsAre(0, 20, 40, 60, 80, 100));
   EXPECT_THAT(round_ticks(-1, 1, 4), ElementsAre(-1, -0.5, 0, 0.5, 1));
-  EXPECT_EQ(round_ticks(5, 5, 4).front(), 5);  // one value has a range too
+  EXPECT_LE(round_ticks(5, 5, 4).front(), 5);  // one value has a range too
+  EXPECT_GT(round_ticks(5, 5, 4).back(), 5);
   EXPECT_GT(round_ticks(0, 0, 4).back(), 0);
 }
 

@@ -1,14 +1,29 @@
 #!/usr/bin/env bash
 # Every header compiles on its own: it includes what it uses.
-#   headers_check.sh ROOT WORK_DIR PRECOMPILED COMPILER [compiler argument ...]
-# Objects stay in WORK_DIR, which lets ccache answer for what has not changed. PRECOMPILED holds
-# <torch/torch.h>: headers that get at that file anyway, themselves or through others, start from it.
+#   headers_check.sh ROOT BUILD_DIR [more compiler arguments ...]
+# Compiled like the source of the precompiled header, in BUILD_DIR/compile_commands.json: <torch/torch.h>
+# takes long, and headers that get at it anyway, themselves or through others, start from it. ccache
+# answers for what has not changed.
 set -euo pipefail
-root=$1 work=$2 precompiled=$3
-shift 3
-compile=("$@")
+root=$1 build=$2
+shift 2
+work=$build/headers_check
+command=$(python3 - "$build/compile_commands.json" <<'PY'
+import json, shlex, sys
+command, = [entry["command"] for entry in json.load(open(sys.argv[1])) if entry["file"].endswith("/torch_pch.cpp")]
+words = iter(shlex.split(command))
+for word in words:
+    if word in ("-include", "-o", "-c"):
+        next(words)
+    else:
+        print(word)
+PY
+)
+mapfile -t compile <<<"$command"
+compile+=("$@" -Werror)
+precompiled=$build/CMakeFiles/largo_torch_pch.dir/cmake_pch.hxx
 export CCACHE_SLOPPINESS=pch_defines,time_macros
-command -v ccache >/dev/null && compile=(ccache "${compile[@]}")
+[[ ${compile[*]} == *ccache* ]] || ! command -v ccache >/dev/null || compile=(ccache "${compile[@]}")
 mkdir -p "$work"
 cd "$root"
 
@@ -26,7 +41,7 @@ check() {  # header: fails with the compiler's words
   local source=$work/${1//\//__}.cpp start=()
   printf '#include "%s"\n' "$1" >"$source"
   [[ " ${torch[*]} " != *" $1 "* ]] || start=(-include "$precompiled")
-  "${compile[@]}" "${start[@]}" -I"$root" -c "$source" -o "${source%.cpp}.o" || {
+  "${compile[@]}" "${start[@]}" -c "$source" -o "${source%.cpp}.o" || {
     echo "FAILED: $1 does not compile alone"
     return 1
   }
