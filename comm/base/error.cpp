@@ -1,10 +1,13 @@
 #include "comm/base/error.h"
 
+#include <filesystem>
+
 namespace largo {
 
 ExitCode exit_code(const std::exception& error) noexcept {
-  const auto* own = dynamic_cast<const Error*>(&error);
-  return own ? own->code() : ExitCode::kInternal;
+  if (const auto* own = dynamic_cast<const Error*>(&error)) return own->code();
+  if (dynamic_cast<const std::filesystem::filesystem_error*>(&error)) return ExitCode::kIo;
+  return ExitCode::kInternal;
 }
 
 namespace detail {

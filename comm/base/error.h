@@ -32,9 +32,9 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-// An error that every rank of the job throws at the same point, with no collective under way: the job
-// ends in order, and one rank says why. (Any other error ends the job at once, because the other
-// ranks may be waiting in a collective.)
+// An error that every rank of the job throws at the same point, with no collective under way: the
+// job ends in order, and one rank says why. (Any other error ends the job at once, because the
+// other ranks may be waiting in a collective.)
 class AgreedError : public Error {
  public:
   using Error::Error;

@@ -13,6 +13,8 @@ if(LibTorch_INCLUDE)
   string(REPLACE ";" "." LibTorch_VERSION "${version}")
 endif()
 
+get_filename_component(LibTorch_FOLDER "${LibTorch_torch_cpu}" DIRECTORY)
+
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch
   REQUIRED_VARS LibTorch_torch_cpu LibTorch_c10 LibTorch_INCLUDE VERSION_VAR LibTorch_VERSION

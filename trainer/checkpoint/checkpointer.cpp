@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "comm/base/as_agreed.h"
 #include "comm/base/error.h"
 #include "trainer/base/atomic_file.h"
 
@@ -111,8 +112,12 @@ LoadedState Checkpointer::load(const fs::path& path) {
   });
   LoadedState state;
   // All ranks parse the same bytes, and so fail alike.
-  state.model = parse_tensors(read_everywhere(path / kModel), (path / kModel).string());
-  state.optimizer = parse_tensors(read_everywhere(path / kOptimizer), (path / kOptimizer).string());
+  const auto parse = [&](const fs::path& file) {
+    const std::vector<std::byte> bytes = read_everywhere(file);
+    return as_agreed([&] { return parse_tensors(bytes, file.string()); });
+  };
+  state.model = parse(path / kModel);
+  state.optimizer = parse(path / kOptimizer);
   const std::vector<std::byte> json = read_everywhere(path / kJson);
   state.json.assign(reinterpret_cast<const char*>(json.data()), json.size());
   return state;
@@ -141,7 +146,7 @@ void Checkpointer::on_root(const std::function<void()>& work) {
   std::vector<std::byte> bytes(text.begin(), text.end());
   broadcast_bytes(bytes);
   message.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  throw Error(static_cast<ExitCode>(code), message);
+  throw AgreedError(static_cast<ExitCode>(code), message);
 }
 
 // Replaces `bytes` on every rank by rank 0's.

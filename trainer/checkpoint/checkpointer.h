@@ -34,7 +34,7 @@ struct LoadedState {
 // checkpoint.
 //
 // Every method is a collective: all ranks call it, rank 0 alone touches the disk, and what fails
-// there is thrown as the same Error on every rank. `comm` carries host tensors; comm and log
+// there is thrown as the same AgreedError on every rank. `comm` carries host tensors; comm and log
 // outlive this object, and the run's lock (RunDirectory) is held by this run.
 class Checkpointer {
  public:

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/agree.h"
+#include "comm/base/as_agreed.h"
 #include "comm/base/error.h"
 #include "comm/gradient_reducer.h"
 #include "comm/groups.h"
@@ -146,10 +147,12 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   const auto found = find_checkpoint(values.checkpoint, checkpoints);
   if (found) {
     const checkpoint::LoadedState loaded = checkpoints.load(*found);
-    checkpoint::copy_into(nn::state_tensors(*model), loaded.model, found->string());
-    checkpoint::copy_into(optimizer->state(), loaded.optimizer, found->string());
-    from = run_state_from_json(loaded.json, (*found / "state.json").string());
-    controller.restore(from.lr_state);
+    as_agreed([&] {
+      checkpoint::copy_into(nn::state_tensors(*model), loaded.model, found->string());
+      checkpoint::copy_into(optimizer->state(), loaded.optimizer, found->string());
+      from = run_state_from_json(loaded.json, (*found / "state.json").string());
+      controller.restore(from.lr_state);
+    });
   }
   comm::GradientReducer reducer(leaves, statistics.pending(), *groups.world,
                                 {.bucket_bytes = values.comm.bucket_bytes,
