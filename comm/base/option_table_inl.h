@@ -141,6 +141,7 @@ void OptionTable::add_choice(const std::string& key, E& field,
       }
     }
     std::vector<std::string> known;
+    known.reserve(words.size());
     for (const auto& [word, value] : words) known.push_back(word);
     throw std::invalid_argument(detail::not_legal(text, "is not known", type, "") +
                                 did_you_mean(text, known));

@@ -149,7 +149,7 @@ int guarded(const comm::MpiSession& session, Log& log, const std::function<int()
   try {
     return body();
   } catch (const AgreedError& error) {
-    if (session.rank() == 0) log.error(error.what());
+    log.note(concat("error: ", error.what()));  // once, and no single rank's
     return static_cast<int>(error.code());
   } catch (const c10::Error& error) {
     log.error(error.what_without_backtrace());
