@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Every file of wrong_configs/ is refused with exit code 78 and with what its "# expect:" lines say,
-# no problem named twice.   wrong_configs.sh LARGO MPIRUN RANKS
+# no problem named twice.   wrong_configs.sh LARGO MPIRUN RANKS [EVERY]
+# With EVERY: each EVERY-th file only, and those that say "# ranks:" or "# stage:".
 # "# override:" lines go onto the command line; with "# ranks: N" it is wrong on N ranks only.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-ranks=$3
+ranks=$3 every=${4:-1}
 
 header() { sed -n "s/^# $1: //p" "$2"; }
 
-checked=0 failed=0
+checked=0 failed=0 number=0
 check() {
   local file=$1
   mapfile -t overrides < <(header override "$file")
@@ -27,6 +28,8 @@ check() {
 for file in "$here"/wrong_configs/*.yaml; do
   only=$(header ranks "$file")
   [[ -z $only || $only = "$ranks" ]] || continue
+  number=$((number + 1))
+  ((number % every == 0)) || [[ -n $only$(header stage "$file") ]] || continue
   checked=$((checked + 1))
   (check "$file") || failed=$((failed + 1))  # a subshell: all files are checked, whatever one says
 done
