@@ -40,7 +40,7 @@ class AgreedError : public Error {
   using Error::Error;
 };
 
-// The exit code of any exception: an Error's own, kInternal for all others.
+// The exit code of any exception: an Error's own, kIo for std::filesystem's, kInternal for others.
 ExitCode exit_code(const std::exception& error) noexcept;
 
 // The parts streamed one after the other: concat("rank ", 3, " of ", 4).
