@@ -11,7 +11,8 @@ bool use_overlap(const CommOptions& options, const MpiSession& session, int thre
   return threads > 1 || session.local_size() < session.size();
 }
 
-Groups make_groups(const CommOptions& options, const MpiSession& session, bool overlap) {
+Groups make_groups(const CommOptions& options, const MpiSession& session, bool overlap,
+                   int norm_color) {
   if (options.backend == Backend::kNccl) {
     fail(ExitCode::kUnavailable,
          "comm.backend: nccl needs a build of Largo with CUDA; legal in this one: auto, mpi");
@@ -19,7 +20,8 @@ Groups make_groups(const CommOptions& options, const MpiSession& session, bool o
   if (session.size() == 1) {
     return {std::make_unique<SelfCommunicator>(), std::make_unique<SelfCommunicator>()};
   }
-  return {session.make_communicator(overlap), session.make_communicator(/*asynchronous=*/false)};
+  const auto all = session.make_communicator(/*asynchronous=*/false);
+  return {session.make_communicator(overlap), all->split(norm_color, session.rank())};
 }
 
 }  // namespace largo::comm

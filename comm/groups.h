@@ -19,9 +19,11 @@ struct Groups {
 // otherwise.
 bool use_overlap(const CommOptions& options, const MpiSession& session, int threads);
 
-// A collective. All ranks twice over, on the host: the two work independently of each other, so
-// that a normalization layer need not keep an order with the buckets of gradients. Throws
-// Error{kUnavailable} for a backend that this build does not have.
-Groups make_groups(const CommOptions& options, const MpiSession& session, bool overlap);
+// A collective. Two communicators that work independently of each other, on the host, so that a
+// normalization layer need not keep an order with the buckets of gradients: `world` is all ranks,
+// `norms` those that give the same `norm_color`. Throws Error{kUnavailable} for a backend that this
+// build does not have.
+Groups make_groups(const CommOptions& options, const MpiSession& session, bool overlap,
+                   int norm_color);
 
 }  // namespace largo::comm

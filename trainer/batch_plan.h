@@ -77,6 +77,10 @@ class BatchPlan {
   // Samples trained on by the first `steps` updates.
   int64_t samples_after(int64_t steps) const;
 
+  // The samples of step `step`, which may lie beyond total_steps().
+  SampleSpan slice(int64_t step) const;
+
+  // Of these, what rank `rank` sees in micro-batch `micro`.
   SampleSpan part(int64_t step, int64_t micro, int64_t rank) const;
   std::vector<int64_t> samples_per_rank(int64_t step, int64_t micro) const;
 
@@ -87,8 +91,6 @@ class BatchPlan {
   std::string describe() const;
 
  private:
-  SampleSpan slice(int64_t step) const;
-
   Inputs inputs_;
   int64_t global_ = 0;
   int64_t micro_ = 0;

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "comm/base/as_agreed.h"
 #include "comm/base/error.h"
 #include "trainer/batch_plan.h"
 #include "trainer/nn/loss.h"
@@ -9,23 +10,27 @@
 namespace largo {
 
 EvalResult evaluate(nn::Model& model, const data::Dataset& set, const data::Transform& transform,
-                    int64_t batch, int64_t workers, comm::Communicator& world) {
+                    int64_t batch, int64_t workers, comm::Communicator& world,
+                    data::SkippedSamples* skipped) {
   const torch::NoGradGuard no_grad;  // not InferenceMode: communication threads write these tensors
   const SampleSpan mine = split_evenly({0, set.size()}, world.size(), world.rank());
   const int64_t batches = (mine.count + batch - 1) / batch;
-  data::Transform plain = transform;
-  plain.augment = {};
-  data::Loader loader(set, plain, workers, data::consecutive_keys(mine.first, mine.count, batch), 0,
-                      batches);
+  data::Loader loader(set, transform, workers,
+                      data::consecutive_samples(mine.first, mine.count, batch), 0, batches,
+                      skipped);
 
-  torch::Tensor sums = torch::zeros({5}, torch::kDouble);
+  const int64_t skipped_before = skipped ? skipped->total() : 0;
+  torch::Tensor sums = torch::zeros({6}, torch::kDouble);
   const nn::StepContext context;  // eval mode: nothing of a step
   for (int64_t b = 0; b < batches; ++b) {
     const data::Batch samples = loader.next();
-    sums += nn::EvalSums::of(model.forward(samples.images, context), samples.labels);
+    sums.narrow(0, 0, 5) +=
+        nn::EvalSums::of(model.forward(samples.images, context), samples.labels);
   }
+  if (skipped) sums[5] = skipped->total() - skipped_before;
   world.all_reduce(sums).wait();
-  const nn::EvalSums total = nn::EvalSums::from(sums);
+  as_agreed([&] { data::check_skipped(sums[5].item<int64_t>(), set.size()); });
+  const nn::EvalSums total = nn::EvalSums::from(sums.narrow(0, 0, 5));
   LARGO_CHECK(total.samples == static_cast<double>(set.size()), total.samples,
               " samples were scored of a set of ", set.size());
   return {.samples = set.size(),

@@ -20,8 +20,10 @@ struct EvalResult {
 
 // A collective: every rank scores its part of the set, every sample exactly once over all ranks,
 // and gets the result for the whole. Throws Error{kInternal} if the counts do not add up to the
-// set. The model must be in eval mode; `batch` samples go through it at a time.
+// set. The model must be in eval mode; `batch` samples go through it at a time. With `skipped`, bad
+// samples are replaced and counted there, and too many of them are an error on every rank.
 EvalResult evaluate(nn::Model& model, const data::Dataset& set, const data::Transform& transform,
-                    int64_t batch, int64_t workers, comm::Communicator& world);
+                    int64_t batch, int64_t workers, comm::Communicator& world,
+                    data::SkippedSamples* skipped = nullptr);
 
 }  // namespace largo

@@ -70,6 +70,19 @@ int main(int argc, char** argv) {
   lr_app->add_option("--plot", lr.plot, "write the schedule as an SVG file too");
   lr_app->callback([&] { exit_code = run_lr(lr); });
 
+  DataBenchArguments bench;
+  auto* bench_app =
+      app.add_subcommand("data-bench", "images/s of the loader alone, as JSON; nothing is trained");
+  add_config_arguments(bench_app, bench.config);
+  bench_app->add_option("--seconds", bench.seconds, "how long to measure")->capture_default_str();
+  bench_app->add_option("--batches", bench.batches, "measure so many batches instead");
+  bench_app->add_option("--ranks", bench.ranks, "world size that the batch of a rank follows from")
+      ->check(CLI::Range(1, INT_MAX));
+  bench_app->add_flag("--cached", bench.cached,
+                      "keep decoded samples in memory as training does; without it every sample "
+                      "is decoded anew");
+  bench_app->callback([&] { exit_code = run_data_bench(bench); });
+
   auto* config_app = app.add_subcommand("config", "check or print a run file");
   config_app->require_subcommand(1);
   ConfigCheckArguments check;

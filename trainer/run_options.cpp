@@ -100,6 +100,31 @@ void declare_options(OptionTable& table, TrainOptions& options) {
   table.add("train.eval_every", options.eval_every, longer_than_nothing(),
             {.description = "how often the evaluation set is gone through; always at the end",
              .effect = Effect::kOutput});
+  table.add("train.clip_norm", options.clip_norm, above(0.0),
+            {.description = "gradients of a larger norm (over all parameters, after the sum over "
+                            "ranks) are scaled down to it; left out: none are"});
+  table.add("train.ema.decay", options.ema.decay,
+            Range<double>{"> 0 and < 1", [](double v) { return v > 0 && v < 1; }},
+            {.description = "keeps a moving average of the weights, and of the running statistics, "
+                            "and evaluates and saves both; what is left of it after one step at "
+                            "train.ema.at_batch. Left out: none is kept"});
+  table.add("train.ema.at_batch", options.ema.at_batch, at_least<int64_t>(1),
+            {.description = "global batch that train.ema.decay is stated at: the average decays by "
+                            "decay ^ (batch.global / at_batch) per step",
+             .unit = "samples"});
+}
+
+std::vector<OptionProblem> check(const TrainOptions& options) {
+  const EmaOptions& ema = options.ema;
+  if (ema.decay && !ema.at_batch) {
+    return {{"train.ema.at_batch",
+             "is needed beside train.ema.decay: the global batch that the decay is stated at"}};
+  }
+  if (ema.at_batch && !ema.decay) {
+    return {
+        {"train.ema.decay", "is needed beside train.ema.at_batch; 0.9999 is usual at batch 256"}};
+  }
+  return {};
 }
 
 void declare_options(OptionTable& table, EvalOptions& options) {
@@ -107,6 +132,11 @@ void declare_options(OptionTable& table, EvalOptions& options) {
             {.description = "what one forward pass of the evaluation sees on a rank",
              .effect = Effect::kSpeed,
              .unit = "samples"});
+  table.add("eval.precise_bn", options.precise_bn, at_least<int64_t>(0),
+            {.description = "before an evaluation, take the running statistics of batch norms anew "
+                            "from the last so many training batches; weights.safetensors holds "
+                            "those, training goes on with its own. 0: no",
+             .unit = "global batches"});
 }
 
 }  // namespace largo

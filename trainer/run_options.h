@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "comm/base/option_table.h"
 #include "trainer/base/duration.h"
@@ -22,20 +23,31 @@ struct RunOptions {
   std::optional<int64_t> threads;  // per rank; empty: affinity mask / ranks on the node
 };
 
+// An exponential moving average of the weights, kept beside them.
+struct EmaOptions {
+  std::optional<double> decay;      // of one step at at_batch; empty: no average
+  std::optional<int64_t> at_batch;  // global batch that decay is stated at
+};
+
 struct TrainOptions {
   Duration length;
   LastBatch last_batch = LastBatch::kDrop;
   Precision precision = Precision::kFloat32;
   Duration log_every = {20, Duration::Unit::kSteps};
   Duration eval_every = {1, Duration::Unit::kEpochs};
+  std::optional<double> clip_norm;  // largest Euclidean norm of the gradient; empty: any
+  EmaOptions ema;
 };
 
 struct EvalOptions {
-  int64_t batch = 500;  // samples per rank that one forward pass sees
+  int64_t batch = 500;     // samples per rank that one forward pass sees
+  int64_t precise_bn = 0;  // global batches that running statistics are taken anew from; 0: none
 };
 
 void declare_options(OptionTable& table, RunOptions& options);    // run.*
 void declare_options(OptionTable& table, TrainOptions& options);  // train.*
 void declare_options(OptionTable& table, EvalOptions& options);   // eval.*
+
+std::vector<OptionProblem> check(const TrainOptions& options);
 
 }  // namespace largo

@@ -1,13 +1,17 @@
 #include "trainer/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <utility>
 #include <variant>
 
+#include "comm/base/as_agreed.h"
 #include "comm/base/error.h"
+#include "trainer/data/mixup.h"
 #include "trainer/nn/loss.h"
 #include "trainer/nn/state.h"
+#include "trainer/optim/clip.h"
 
 namespace largo {
 
@@ -39,26 +43,44 @@ bool is_due(int64_t completed, int64_t every, int64_t total) {
   return completed == total || (every > 0 && completed % every == 0);
 }
 
+std::function<void(const std::string&)> warn_through(Log& log) {
+  return [&log](const std::string& message) { log.warn_of_rank(message); };
+}
+
 }  // namespace
 
 Trainer::Trainer(Parts parts, const RunState& from)
     : parts_(std::move(parts)),
       from_(from),
       completed_(from.step),
-      sampler_(parts_.seed, parts_.plan.train_samples()),
+      sampler_(data::make_sampler(parts_.data.shuffle, parts_.seed, *parts_.sets.train)),
+      skipped_train_(parts_.sets.train->size(), warn_through(parts_.log)),
+      skipped_val_(parts_.sets.val->size(), warn_through(parts_.log)),
       loader_(
-          *parts_.sets.train, parts_.transform, parts_.workers,
-          [this](int64_t number) {
-            const int64_t step = number / parts_.plan.accumulation();
-            const int64_t micro = number % parts_.plan.accumulation();
-            const SampleSpan mine = parts_.plan.part(step, micro, parts_.world.rank());
-            return sampler_.keys(mine.first, mine.count);
-          },
+          *parts_.sets.train, parts_.train_transform, parts_.data.workers,
+          [this](int64_t number) { return request(sampler_, number); },
           from.step * parts_.plan.accumulation(),
-          parts_.plan.total_steps() * parts_.plan.accumulation()),
+          parts_.plan.total_steps() * parts_.plan.accumulation(), counter(skipped_train_)),
+      precise_(parts_.model),
       started_s_(now_s()) {
   interval_.started_s = started_s_;
   last_saved_s_ = from.time_s;
+}
+
+data::BatchRequest Trainer::request(data::Sampler& sampler, int64_t number) const {
+  const BatchPlan& plan = parts_.plan;
+  const int64_t step = number / plan.accumulation();
+  const int64_t micro = number % plan.accumulation();
+  const SampleSpan mine = plan.part(step, micro, parts_.world.rank());
+  data::BatchRequest request = {.keys = sampler.keys(mine.first, mine.count),
+                                .mix = data::draw_mix(parts_.data.mixup, parts_.seed, step)};
+  if (request.mix < 1 && mine.count > 0) {
+    // The next position of the global slice, which goes round: so the world does not matter.
+    const SampleSpan slice = plan.slice(step);
+    const int64_t next = mine.first + mine.count;
+    request.after_last = sampler.key(next == slice.first + slice.count ? slice.first : next);
+  }
+  return request;
 }
 
 int64_t Trainer::fit() {
@@ -74,8 +96,9 @@ int64_t Trainer::fit() {
     if (is_due(step, eval_every, plan.total_steps())) evaluate_and_record(step);
     if (is_checkpoint_step(step)) save(step);
   }
-  // A run of no steps has still a result: the initial weights'.
-  if (plan.total_steps() == 0) evaluate_and_record(0);
+  // A run of no steps has still a result, the initial weights'; so has one that was killed between
+  // its last checkpoint and its end.
+  if (completed_ == from_.step) evaluate_and_record(completed_);
   return completed_;
 }
 
@@ -89,15 +112,11 @@ StepResult Trainer::train_step(int64_t step) {
   for (int64_t micro = 0; micro < plan.accumulation(); ++micro) {
     const data::Batch batch = loader_.next();
     clock.lap(metrics::Phase::kData);
-    const std::vector<int64_t> samples_per_rank = plan.samples_per_rank(step, micro);
-    const nn::StepContext context = {.training = true,
-                                     .step = step,
-                                     .samples_per_rank = samples_per_rank,
-                                     .step_samples = step_samples,
-                                     .keys = batch.keys};
-    const torch::Tensor logits = parts_.model.forward(batch.images, context);
-    const torch::Tensor loss_sum =
-        nn::cross_entropy_sum(logits, batch.labels, parts_.loss.label_smoothing);
+    const std::vector<int64_t> samples = samples_of_group(step, micro);
+    const torch::Tensor logits =
+        parts_.model.forward(batch.images, context(step, samples, batch.keys));
+    const torch::Tensor loss_sum = nn::cross_entropy_sum(
+        logits, {batch.labels, batch.partner_labels, batch.mix}, parts_.loss.label_smoothing);
     // The only division: by the samples of the whole step, so that sums over ranks are means.
     const torch::Tensor loss = loss_sum / static_cast<double>(step_samples);
     clock.lap(metrics::Phase::kForward);
@@ -113,10 +132,30 @@ StepResult Trainer::train_step(int64_t step) {
   clock.lap(metrics::Phase::kExposedComm);
   const torch::NoGradGuard no_grad;
   result.grad_norm = optim::grad_norm(parts_.reducer.gradients());
+  if (parts_.train.clip_norm) {
+    optim::clip_gradients(parts_.reducer.gradients(), result.grad_norm, *parts_.train.clip_norm);
+  }
   parts_.optimizer.step(parts_.reducer.gradients(), parts_.lr.lr(step));
   parts_.statistics.apply();
+  if (parts_.average) parts_.average->update();
   clock.lap(metrics::Phase::kOptimizer);
   return result;
+}
+
+std::vector<int64_t> Trainer::samples_of_group(int64_t step, int64_t micro) const {
+  const std::vector<int64_t> of_all = parts_.plan.samples_per_rank(step, micro);
+  std::vector<int64_t> of_group;
+  for (const int rank : parts_.norm_ranks) of_group.push_back(of_all[static_cast<size_t>(rank)]);
+  return of_group;
+}
+
+nn::StepContext Trainer::context(int64_t step, std::span<const int64_t> samples_of_group,
+                                 const std::vector<SampleKey>& keys) const {
+  return {.training = true,
+          .step = step,
+          .samples_per_rank = samples_of_group,
+          .step_samples = parts_.plan.samples_in_step(step),
+          .keys = keys};
 }
 
 void Trainer::add_to_interval(int64_t step, const StepResult& result) {
@@ -147,6 +186,7 @@ void Trainer::record(int64_t completed, const StepResult& result) {
   };
   parts_.recorder.train(record);
   parts_.progress.train(record);
+  check_skipped_samples(completed);
   interval_ = {};
   interval_.started_s = now;
   parts_.lr.observe({.step = completed, .loss = record.loss, .grad_norm = record.grad_norm});
@@ -160,15 +200,28 @@ void Trainer::record(int64_t completed, const StepResult& result) {
   }
 }
 
-EvalResult Trainer::evaluate_and_record(int64_t step) {
+void Trainer::evaluate_and_record(int64_t step) {
   const double start = now_s();
+  evaluate_as("val", step);
+  if (parts_.average) {
+    parts_.average->swap();
+    evaluate_as("val_ema", step);
+    parts_.average->swap();
+  }
+  interval_.started_s += now_s() - start;  // the training rate is without evaluation
+}
+
+void Trainer::evaluate_as(const std::string& split, int64_t step) {
+  const bool precise = parts_.eval.precise_bn > 0 && !precise_.empty();
+  if (precise) take_precise_statistics(step);
   parts_.model.eval();
-  const EvalResult result = evaluate(parts_.model, *parts_.sets.val, parts_.transform,
-                                     parts_.eval.batch, parts_.workers, parts_.world);
+  const EvalResult result =
+      evaluate(parts_.model, *parts_.sets.val, parts_.eval_transform, parts_.eval.batch,
+               parts_.data.workers, parts_.world, counter(skipped_val_));
   parts_.model.train();
   const metrics::EvalRecord record = {.step = step,
                                       .epoch = parts_.plan.epoch_at(step),
-                                      .split = "val",
+                                      .split = split,
                                       .loss = result.loss,
                                       .top1 = result.top1,
                                       .top5 = result.top5,
@@ -177,8 +230,29 @@ EvalResult Trainer::evaluate_and_record(int64_t step) {
                                       .time_s = time_s()};
   parts_.recorder.eval(record);
   parts_.progress.eval(record);
-  interval_.started_s += now_s() - start;  // the training rate is without evaluation
-  return result;
+  if (parts_.lr.done(step)) parts_.save_result(split);
+  if (precise) precise_.restore();
+}
+
+// Over the global batches of the last steps, so that the result does not depend on the world.
+void Trainer::take_precise_statistics(int64_t step) {
+  const torch::NoGradGuard no_grad;
+  const BatchPlan& plan = parts_.plan;
+  const int64_t first = std::max<int64_t>(0, step - parts_.eval.precise_bn);
+  const int64_t batches = parts_.eval.precise_bn * plan.accumulation();
+  data::Sampler sampler = data::make_sampler(parts_.data.shuffle, parts_.seed, *parts_.sets.train);
+  data::Loader loader(
+      *parts_.sets.train, parts_.train_transform, parts_.data.workers,
+      [&](int64_t number) { return request(sampler, number); }, first * plan.accumulation(),
+      first * plan.accumulation() + batches, counter(skipped_val_));
+  precise_.begin();
+  for (int64_t b = 0; b < batches; ++b) {
+    const data::Batch batch = loader.next();
+    const int64_t at = first + b / plan.accumulation();
+    const std::vector<int64_t> samples = samples_of_group(at, b % plan.accumulation());
+    parts_.model.forward(batch.images, context(at, samples, batch.keys));
+  }
+  precise_.finish(parts_.world);
 }
 
 bool Trainer::is_checkpoint_step(int64_t completed) {
@@ -193,6 +267,19 @@ bool Trainer::is_checkpoint_step(int64_t completed) {
   return completed == parts_.plan.total_steps() || agreed.item<int64_t>() == 1;
 }
 
+data::SkippedSamples* Trainer::counter(data::SkippedSamples& skipped) const {
+  return parts_.data.on_bad_sample == data::OnBadSample::kSkip ? &skipped : nullptr;
+}
+
+// Of the epoch under way, over all ranks: they all stop, or none.
+void Trainer::check_skipped_samples(int64_t completed) {
+  if (parts_.data.on_bad_sample != data::OnBadSample::kSkip) return;
+  const auto epoch = static_cast<int64_t>(parts_.plan.epoch_at(completed - 1));
+  torch::Tensor count = torch::full({1}, skipped_train_.count(epoch), torch::kLong);
+  parts_.world.all_reduce(count).wait();
+  as_agreed([&] { data::check_skipped(count.item<int64_t>(), parts_.plan.train_samples()); });
+}
+
 void Trainer::save(int64_t completed) {
   const double start = now_s();
   const RunState state = {.step = completed,
@@ -200,8 +287,12 @@ void Trainer::save(int64_t completed) {
                           .world = parts_.world.size(),
                           .bucket_order = parts_.reducer.order(),
                           .lr_state = parts_.lr.state()};
+  auto optimizer_state = parts_.optimizer.state();
+  if (parts_.average) {
+    for (auto& tensor : parts_.average->state()) optimizer_state.push_back(std::move(tensor));
+  }
   const auto folder = parts_.checkpoints.save(completed, {.model = nn::state_tensors(parts_.model),
-                                                          .optimizer = parts_.optimizer.state(),
+                                                          .optimizer = optimizer_state,
                                                           .json = to_json(state)});
   parts_.recorder.checkpoint(completed, parts_.plan.epoch_at(completed), folder, time_s());
   last_saved_s_ = time_s();

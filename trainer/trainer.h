@@ -5,24 +5,31 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
+#include <string>
 #include <vector>
 
+#include "comm/base/log.h"
 #include "comm/communicator.h"
 #include "comm/gradient_reducer.h"
 #include "trainer/batch_plan.h"
 #include "trainer/checkpoint/checkpointer.h"
 #include "trainer/checkpoint/options.h"
 #include "trainer/data/loader.h"
+#include "trainer/data/options.h"
 #include "trainer/data/sampler.h"
+#include "trainer/data/skipped_samples.h"
 #include "trainer/evaluate.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/metrics/recorder.h"
 #include "trainer/metrics/step_timer.h"
 #include "trainer/nn/model.h"
 #include "trainer/nn/options.h"
+#include "trainer/nn/precise_statistics.h"
 #include "trainer/nn/running_stats.h"
 #include "trainer/optim/lr_controller.h"
 #include "trainer/optim/optimizer.h"
+#include "trainer/optim/weight_average.h"
 #include "trainer/run_options.h"
 #include "trainer/run_state.h"
 
@@ -46,20 +53,28 @@ class Trainer {
     const EvalOptions& eval;
     const nn::LossOptions& loss;
     const checkpoint::CheckpointOptions& checkpoint;
-    data::Transform transform;  // of the training samples; evaluation leaves its augmentation out
-    int64_t workers = 1;        // of the loader
+    const data::DataOptions& data;
+    data::Transform train_transform;
+    data::Transform eval_transform;
     uint64_t seed = 1;
 
     comm::Communicator& world;
+    std::vector<int> norm_ranks;  // ranks of `world` that synchronized normalization works over
     const data::Datasets& sets;
     nn::Model& model;
     nn::RunningStatistics& statistics;
     comm::GradientReducer& reducer;
     optim::Optimizer& optimizer;
+    optim::WeightAverage* average = nullptr;  // none: no moving average is kept
     optim::LrController& lr;
     checkpoint::Checkpointer& checkpoints;
     metrics::Recorder& recorder;
     metrics::Progress& progress;
+    Log& log;
+
+    // Saves the model's tensors as they are, as the run's result; a collective. `split` is "val"
+    // for the weights and "val_ema" for their average. Called when training ends.
+    std::function<void(const std::string& split)> save_result = [](const std::string&) {};
   };
 
   // `from` is where training goes on: zero steps, or what the restored checkpoint said.
@@ -71,7 +86,15 @@ class Trainer {
   // One optimizer step over the global batch: update number `step`, counted from 0.
   StepResult train_step(int64_t step);
 
-  EvalResult evaluate_and_record(int64_t step);
+  // Of the weights, and of their average where one is kept; training does not notice.
+  void evaluate_and_record(int64_t step);
+
+  // Replaces the running statistics by those of the eval.precise_bn global batches before `step`
+  // (of the first ones, early on).
+  void take_precise_statistics(int64_t step);
+
+  // Training samples that were replaced because they could not be read, on this rank.
+  int64_t skipped() const { return skipped_train_.total(); }
 
   double time_s() const;                            // spent training, earlier parts included
   int64_t completed() const { return completed_; }  // steps
@@ -86,6 +109,13 @@ class Trainer {
     double started_s = 0;
   };
 
+  data::BatchRequest request(data::Sampler& sampler, int64_t number) const;
+  nn::StepContext context(int64_t step, std::span<const int64_t> samples_of_group,
+                          const std::vector<SampleKey>& keys) const;
+  std::vector<int64_t> samples_of_group(int64_t step, int64_t micro) const;
+  void evaluate_as(const std::string& split, int64_t step);
+  data::SkippedSamples* counter(data::SkippedSamples& skipped) const;
+  void check_skipped_samples(int64_t completed);
   void add_to_interval(int64_t step, const StepResult& result);
   void record(int64_t completed, const StepResult& result);
   bool is_checkpoint_step(int64_t completed);
@@ -94,8 +124,11 @@ class Trainer {
   Parts parts_;
   RunState from_;
   int64_t completed_;
-  data::Sampler sampler_;
+  data::Sampler sampler_;  // the loader's
+  data::SkippedSamples skipped_train_;
+  data::SkippedSamples skipped_val_;
   data::Loader loader_;
+  nn::PreciseStatistics precise_;
   metrics::StepTimer timer_;
   Interval interval_;
   double started_s_;         // steady clock

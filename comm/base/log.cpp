@@ -21,14 +21,16 @@ void Log::tee_to(const std::filesystem::path& file) {
 }
 
 void Log::note(std::string_view message) noexcept {
-  if (rank_ == 0) write("", message);
+  if (rank_ == 0) write("", "", message);
 }
 
 void Log::warn(std::string_view message) noexcept {
-  if (rank_ == 0) write("warning: ", message);
+  if (rank_ == 0) write("", "warning: ", message);
 }
 
-void Log::error(std::string_view message) noexcept { write("error: ", message); }
+void Log::warn_of_rank(std::string_view message) noexcept { write(tag_, "warning: ", message); }
+
+void Log::error(std::string_view message) noexcept { write(tag_, "error: ", message); }
 
 void Log::set_status(std::string_view line) noexcept {
   if (rank_ != 0) return;
@@ -38,12 +40,12 @@ void Log::set_status(std::string_view line) noexcept {
   std::fflush(stream_);
 }
 
-void Log::write(std::string_view prefix, std::string_view message) noexcept {
+void Log::write(std::string_view tag, std::string_view prefix, std::string_view message) noexcept {
   const std::scoped_lock lock(mutex_);
-  const char* tag = prefix.starts_with("error") ? tag_.c_str() : "";
   const auto print = [&](std::FILE* out) {
-    std::fprintf(out, "%s%.*s%.*s\n", tag, static_cast<int>(prefix.size()), prefix.data(),
-                 static_cast<int>(message.size()), message.data());
+    std::fprintf(out, "%.*s%.*s%.*s\n", static_cast<int>(tag.size()), tag.data(),
+                 static_cast<int>(prefix.size()), prefix.data(), static_cast<int>(message.size()),
+                 message.data());
     std::fflush(out);
   };
   if (!status_.empty()) std::fputs("\r\033[K", stream_);

@@ -10,8 +10,9 @@
 
 namespace largo {
 
-// Notes and warnings come from rank 0 only, so that N ranks do not say a thing N times; errors come
-// from the rank that has them, tagged "[rank 3 @ node7]". Safe to call from any thread. Never
+// Notes and warnings come from rank 0 only, so that N ranks do not say a thing N times; errors, and
+// warnings of what only one rank can know, come from the rank that has them, tagged
+// "[rank 3 @ node7]". Safe to call from any thread. Never
 // throws.
 class Log {
  public:
@@ -23,9 +24,10 @@ class Log {
   // From now on every message of this rank goes to `file` as well (appended). Throws Error{kIo}.
   void tee_to(const std::filesystem::path& file);
 
-  void note(std::string_view message) noexcept;   // rank 0
-  void warn(std::string_view message) noexcept;   // rank 0
-  void error(std::string_view message) noexcept;  // every rank
+  void note(std::string_view message) noexcept;          // rank 0
+  void warn(std::string_view message) noexcept;          // rank 0
+  void warn_of_rank(std::string_view message) noexcept;  // every rank
+  void error(std::string_view message) noexcept;         // every rank
 
   // Text drawn in place on the terminal (a progress bar), wiped before the next message. Not teed.
   void set_status(std::string_view line) noexcept;  // rank 0
@@ -37,7 +39,7 @@ class Log {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
 
-  void write(std::string_view prefix, std::string_view message) noexcept;
+  void write(std::string_view tag, std::string_view prefix, std::string_view message) noexcept;
 
   std::FILE* stream_;
   std::mutex mutex_;

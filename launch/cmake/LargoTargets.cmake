@@ -54,6 +54,23 @@ function(largo_add_test name)
   endif()
 endfunction()
 
+# largo_add_fuzz(NAME SOURCES a.cpp … LINK target … SEEDS folder MUTATIONS n)
+#
+# A fuzz target, which defines LLVMFuzzerTestOneInput. The test NAME_smoke runs it on the seeds and on n mutations of
+# them, whatever the compiler; with LARGO_FUZZ there also is the libFuzzer executable NAME, for launch/fuzz.
+function(largo_add_fuzz name)
+  cmake_parse_arguments(arg "" "SEEDS;MUTATIONS" "SOURCES;LINK" ${ARGN})
+  add_executable(${name}_smoke ${arg_SOURCES} "${PROJECT_SOURCE_DIR}/tests/support/fuzz_driver.cpp")
+  target_link_libraries(${name}_smoke PRIVATE largo_flags ${arg_LINK})
+  largo_add_command_test(${name}_smoke LABELS unit
+    COMMAND $<TARGET_FILE:${name}_smoke> "${CMAKE_CURRENT_SOURCE_DIR}/${arg_SEEDS}" ${arg_MUTATIONS})
+  if(LARGO_FUZZ)
+    add_executable(${name} ${arg_SOURCES})
+    target_link_libraries(${name} PRIVATE largo_flags ${arg_LINK})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  endif()
+endfunction()
+
 # largo_add_command_test(NAME COMMAND … LABELS … [RANKS n] [TIMEOUT s] [ENVIRONMENT A=b …]): any command, with what
 # Open MPI needs to run as root and with more ranks than cores. Exit code 77 means skipped.
 function(largo_add_command_test name)

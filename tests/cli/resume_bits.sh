@@ -5,7 +5,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 cat >whole.yaml <<'YAML'
 run: {seed: 3, device: cpu, threads: 1}
-data: {kind: synthetic, shape: [3, 16, 16], limit: 500, augment: {pad_crop: 2, flip: true}}
+data:
+  {kind: synthetic, shape: [3, 16, 16], limit: 500, mixup: 0.2, augment: {pad_crop: 2, flip: true, cutout: 6},
+   shuffle: {kind: blocks, window: 100}}
 model: {name: resnet8, norm: {kind: sync_batch}}
 batch: {global: 48, max_micro: 16}
 optimizer: {nesterov: true, weight_decay: 5.0e-4}
@@ -14,7 +16,9 @@ lr:
   base_batch: 32
   warmup: {kind: gradual, length: 1ep}
   policy: {kind: cosine}
-train: {length: 60steps, last_batch: wrap, log_every: 1steps, eval_every: 60steps}
+train:
+  {length: 60steps, last_batch: wrap, log_every: 1steps, eval_every: 60steps, clip_norm: 1.0,
+   ema: {decay: 0.98, at_batch: 32}}
 checkpoint: {every: 7steps}
 comm: {overlap: "on", bucket_bytes: 65536, first_bucket_bytes: 16384}
 YAML
@@ -35,7 +39,10 @@ wait "$launcher" 2>/dev/null || true
 run 2 train killed.yaml
 expect_code 0
 expect_err "resumed from"
-cmp runs/whole/weights.safetensors runs/killed/weights.safetensors || fail "the resumed run has other weights"
+for file in weights.safetensors weights_ema.safetensors; do
+  cmp "runs/whole/$file" "runs/killed/$file" || fail "the resumed run has another $file"
+done
+if cmp -s runs/whole/weights.safetensors runs/whole/weights_ema.safetensors; then fail "the average is no average"; fi
 last=$(ls runs/whole/checkpoints | tail -n 1)
 cmp "runs/whole/checkpoints/$last/optimizer.safetensors" "runs/killed/checkpoints/$last/optimizer.safetensors" ||
   fail "the resumed run has another optimizer state"
@@ -71,6 +78,9 @@ PY
     done
   done
 done
+run 2 eval whole.yaml --checkpoint runs/whole/weights_ema.safetensors
+expect_code 0
+[[ $(field out top1) = "$(field runs/whole/summary.json final_ema.top1)" ]] || fail "$ran: another top1 of the average"
 run 1 eval whole.yaml --checkpoint runs/nowhere
 expect_code 66
 

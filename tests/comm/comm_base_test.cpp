@@ -119,13 +119,16 @@ TEST(Log, TagsErrorsAndKeepsOtherRanksQuiet) {
   log.set_rank(3, 4, "node7");
   log.note("not from me");
   log.warn("nor this");
+  log.warn_of_rank("only I can know");
   log.error("broken");
   log.set_rank(0, 4, "node1");
   log.note("hello");
   std::fclose(stream);
   std::ifstream in(file);
   std::string text((std::istreambuf_iterator<char>(in)), {});
-  EXPECT_EQ(text, "[rank 3 @ node7] error: broken\nhello\n");
+  EXPECT_EQ(text,
+            "[rank 3 @ node7] warning: only I can know\n"
+            "[rank 3 @ node7] error: broken\nhello\n");
   std::filesystem::remove(file);
 }
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <map>
@@ -103,41 +104,108 @@ std::vector<uint8_t> naive(const std::vector<uint8_t>& from, const SampleShape& 
 
 TEST(Place, AgreesWithPaddingCroppingAndMirroring) {
   constexpr int64_t kPad = 6;  // more than the images are wide: some crops see only black
-  for (const SampleShape& shape : {SampleShape{1, 5, 4}, SampleShape{3, 4, 5}}) {
+  for (const SampleShape& shape :
+       {SampleShape{1, 5, 4}, SampleShape{3, 4, 5}, SampleShape{2, 3, 3}}) {
     std::vector<uint8_t> pixels(shape.values());
     std::iota(pixels.begin(), pixels.end(), uint8_t{100});
-    const std::vector<double> mean = {0.1, 0.2, 0.3}, deviation = {0.5, 0.25, 2};
-    const auto channels = static_cast<size_t>(shape.channels);
-    const PixelTable<double> table(std::span{mean}.first(channels),
-                                   std::span{deviation}.first(channels));
     for (int64_t down = -kPad; down <= kPad; ++down) {
       for (int64_t right = -kPad; right <= kPad; ++right) {
         for (const bool flip : {false, true}) {
           const Placement placement = {down, right, flip};
-          std::vector<double> expected;
-          for (const uint8_t value : naive(pixels, shape, placement, kPad)) {
-            expected.push_back(table.channel(expected.size() % channels)[value]);
-          }
-          std::vector<double> placed(pixels.size(), -1e9);
-          place<double>(pixels, shape, placement, table, placed);
-          ASSERT_EQ(placed, expected) << down << ' ' << right << ' ' << flip;
+          std::vector<uint8_t> placed(pixels.size(), 7);
+          place(pixels.data(), shape, placement, placed.data());
+          ASSERT_EQ(placed, naive(pixels, shape, placement, kPad))
+              << shape.channels << ": " << down << ' ' << right << ' ' << flip;
         }
       }
     }
   }
 }
 
-TEST(PixelTable, NormalizesByTheFormula) {
-  const std::vector<double> mean = {0.2860, 0.5}, deviation = {0.3530, 0.25};
-  const PixelTable<double> doubles(mean, deviation);
-  const PixelTable<float> floats(mean, deviation);
-  for (size_t c = 0; c < 2; ++c) {
-    for (int value = 0; value < 256; ++value) {
-      const double expected = (value / 255.0 - mean[c]) / deviation[c];
-      EXPECT_EQ(doubles.channel(c)[value], expected);
-      EXPECT_EQ(floats.channel(c)[value], static_cast<float>(expected));
+constexpr AugmentOptions kCutout = {.cutout = 4};
+
+TEST(Cutout, IsEmptyUnlessAskedFor) {
+  EXPECT_EQ(draw_cutout({.pad_crop = 4, .flip = true}, 1, {0, 0}, 8, 8), Rect{});
+}
+
+TEST(Cutout, FollowsFromSeedAndKeyAlone) {
+  int same_seed = 0, same_epoch = 0, same_index = 0;
+  for (int64_t i = 0; i < 1000; ++i) {
+    const Rect rect = draw_cutout(kCutout, 1, {0, i}, 8, 8);
+    EXPECT_EQ(rect, draw_cutout({.pad_crop = 2, .flip = true, .cutout = 4}, 1, {0, i}, 8, 8));
+    same_seed += rect == draw_cutout(kCutout, 2, {0, i}, 8, 8);
+    same_epoch += rect == draw_cutout(kCutout, 1, {1, i}, 8, 8);
+    same_index += rect == draw_cutout(kCutout, 1, {0, i + 1000}, 8, 8);
+  }
+  // One in 64 by chance.
+  for (const int same : {same_seed, same_epoch, same_index}) EXPECT_NEAR(same, 16, 16);
+}
+
+// Whether an image's placement says where its hole is.
+TEST(Cutout, DoesNotDependOnTheOtherDraws) {
+  std::set<int64_t> tops;
+  for (int64_t i = 0; i < 2000; ++i) {
+    const Placement placement = draw_placement(kBoth, 1, {0, i});
+    if (placement == Placement{0, 0, true}) {
+      tops.insert(draw_cutout(kCutout, 1, {0, i}, 8, 8).top);
     }
   }
+  EXPECT_EQ(tops.size(), 6u) << "0 … 5";
+}
+
+// A centre may be any of the pixels, so that the borders clip many squares.
+TEST(Cutout, CentresAreUniform) {
+  for (const int64_t side : {1, 4, 5, 8}) {
+    std::map<std::pair<int64_t, int64_t>, int> rows, columns;
+    for (int64_t i = 0; i < 8000; ++i) {
+      const Rect rect = draw_cutout({.cutout = side}, 1, {0, i}, 8, 10);
+      ++rows[{rect.top, rect.top + rect.height}];
+      ++columns[{rect.left, rect.left + rect.width}];
+    }
+    const auto check = [&](const std::map<std::pair<int64_t, int64_t>, int>& counts,
+                           int64_t length) {
+      std::map<std::pair<int64_t, int64_t>, int> expected;
+      for (int64_t centre = 0; centre < length; ++centre) {
+        const int64_t begin = centre - side / 2;
+        expected[{std::max<int64_t>(0, begin), std::min(length, begin + side)}] +=
+            static_cast<int>(8000 / length);
+      }
+      ASSERT_EQ(counts.size(), expected.size());
+      for (const auto& [range, count] : expected) {
+        ASSERT_TRUE(counts.contains(range)) << range.first << " … " << range.second;
+        EXPECT_NEAR(counts.at(range), count, 200) << range.first << " … " << range.second;
+      }
+    };
+    check(rows, 8);
+    check(columns, 10);
+  }
+}
+
+TEST(Cutout, DrawsStayAsTheyAre) {
+  EXPECT_EQ(draw_cutout(kCutout, 1, {3, 5}, 32, 32), (Rect{2, 22, 4, 4}));
+}
+
+TEST(Fill, ColoursTheRectangleOnly) {
+  for (const int64_t channels : {1, 3}) {
+    const SampleShape shape = {channels, 4, 5};
+    const Rect rect = {1, 2, 2, 3};
+    std::vector<uint8_t> pixels(shape.values(), 9);
+    const std::vector<uint8_t> colour = {10, 20, 30};
+    fill(pixels.data(), shape, rect, std::span(colour).first(static_cast<size_t>(channels)));
+    for (int64_t i = 0; i < shape.values(); ++i) {
+      const int64_t y = i / channels / 5, x = i / channels % 5;
+      const bool inside = y >= 1 && y < 3 && x >= 2;
+      EXPECT_EQ(pixels[i], inside ? 10 * (1 + i % channels) : 9) << y << ' ' << x;
+    }
+    const std::vector<uint8_t> before = pixels;
+    fill(pixels.data(), shape, {}, colour);
+    EXPECT_EQ(pixels, before);
+  }
+}
+
+TEST(MeanColour, IsTheNearestPixelValue) {
+  EXPECT_THAT(mean_colour(std::vector<double>{0, 0.4914, 0.5, 1}),
+              testing::ElementsAre(0, 125, 128, 255));
 }
 
 }  // namespace

@@ -199,6 +199,21 @@ TEST_F(RecorderTest, SummaryOfARunWithoutEvaluationsHasNoScores) {
   EXPECT_EQ(summary["status"], "failed");
 }
 
+TEST_F(RecorderTest, SummaryOfAverageAndSkippedSamples) {
+  Recorder recorder(0, folder_);
+  for (const char* split : {"test", "test_ema"}) {
+    EvalRecord record = eval_at(100, split == std::string("test") ? 0.5 : 0.7);
+    record.split = split;
+    recorder.eval(record);
+  }
+  recorder.write_summary({.split = "test", .skipped_samples = 3});
+  const json summary = json::parse(read("summary.json"));
+  EXPECT_EQ(summary["final"]["top1"], 0.5);
+  EXPECT_EQ(summary["final_ema"]["top1"], 0.7);
+  EXPECT_EQ(summary["best_ema"], (json{{"top1", 0.7}, {"step", 100}}));
+  EXPECT_EQ(summary["skipped_samples"], 3);
+}
+
 TEST_F(RecorderTest, BestSurvivesAResume) {
   {
     Recorder first(0, folder_);

@@ -45,6 +45,34 @@ TEST(InitTest, Distributions) {
   EXPECT_GE(uniform.abs().max().item<double>(), 1.99);
 }
 
+TEST(InitTest, LargeParametersAreDrawnInOneStream) {
+  const torch::Tensor whole = torch::empty({3, 1 << 20}, torch::kFloat64);
+  fill_normal(whole, "n", 3, 1.0);
+  const torch::Tensor flat = torch::empty({3 << 20}, torch::kFloat64);
+  fill_normal(flat, "n", 3, 1.0);
+  EXPECT_TRUE(torch::equal(whole.flatten(), flat));
+}
+
+TEST(InitTest, ConvolutionsAndClassifiers) {
+  struct Net final : torch::nn::Module {
+    torch::nn::Conv2d conv =
+        register_module("conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(8, 50, 3).bias(false)));
+    torch::nn::Linear fc = register_module("fc", torch::nn::Linear(100, 50));
+  };
+  Net net;
+  fill_convolutions(net, 3);
+  EXPECT_NEAR(net.conv->weight.std().item<double>(), std::sqrt(2.0 / (50 * 9)), 0.002);
+  const torch::Tensor expected = torch::empty({50, 8, 3, 3});
+  fill_normal(expected, "conv.weight", 3, std::sqrt(2.0 / (50 * 9)));
+  EXPECT_TRUE(torch::equal(net.conv->weight.detach(), expected));
+
+  fill_classifier(*net.fc, "fc", 3);
+  const torch::Tensor rows = torch::empty({50, 100});
+  fill_normal(rows, "fc.weight", 3, 0.01);
+  EXPECT_TRUE(torch::equal(net.fc->weight.detach(), rows));
+  EXPECT_TRUE(net.fc->bias.eq(0).all().item<bool>());
+}
+
 TEST(InitTest, Fans) {
   EXPECT_EQ(fan_in(torch::empty({20, 3, 5, 4})), 60);
   EXPECT_EQ(fan_out(torch::empty({20, 3, 5, 4})), 400);

@@ -18,16 +18,36 @@ TEST(CrossEntropySumTest, IsTheFormula) {
     const torch::Tensor target = torch::full({6, 5}, smoothing / 5, torch::kFloat64);
     for (int64_t i = 0; i < 6; ++i) target[i][labels[i].item<int64_t>()] += 1 - smoothing;
 
-    const torch::Tensor loss = cross_entropy_sum(logits, labels, smoothing);
+    const torch::Tensor loss = cross_entropy_sum(logits, {labels}, smoothing);
     EXPECT_EQ(loss.dim(), 0);
     EXPECT_LE(relative_error(loss.detach(), -(target * log_p).sum()), 1e-14);
     loss.backward();
     EXPECT_LE(relative_error(logits.grad(), log_p.exp() - target), 1e-13);
 
     const torch::Tensor single =
-        cross_entropy_sum(logits.detach().to(torch::kFloat32), labels, smoothing);
+        cross_entropy_sum(logits.detach().to(torch::kFloat32), {labels}, smoothing);
     EXPECT_EQ(single.scalar_type(), torch::kFloat32);
     EXPECT_LE(relative_error(single, loss.detach()), 1e-6);
+  }
+}
+
+// Against the definition with soft targets, which ATen computes another way.
+TEST(CrossEntropySumTest, MixedTargets) {
+  for (const double smoothing : {0.0, 0.1}) {
+    const torch::Tensor logits = random_tensor({4, 5}, 1).requires_grad_();
+    const torch::Tensor labels = torch::tensor({0, 4, 2, 2}, torch::kInt64);
+    const torch::Tensor partners = torch::tensor({4, 2, 2, 0}, torch::kInt64);
+    const torch::Tensor loss = cross_entropy_sum(logits, {labels, partners, 0.7}, smoothing);
+    loss.backward();
+    const torch::Tensor gradient = logits.grad().clone();
+
+    const torch::Tensor soft = 0.7 * at::one_hot(labels, 5) + 0.3 * at::one_hot(partners, 5);
+    logits.mutable_grad().reset();
+    const torch::Tensor want =
+        at::cross_entropy_loss(logits, soft, {}, at::Reduction::Sum, -100, smoothing);
+    want.backward();
+    EXPECT_LE(relative_error(loss.detach(), want.detach()), 1e-14);
+    EXPECT_LE(relative_error(gradient, logits.grad()), 1e-14);
   }
 }
 
@@ -35,7 +55,7 @@ TEST(CrossEntropySumTest, NoSamplesGiveZeroWithAGraph) {
   for (const double smoothing : {0.0, 0.1}) {
     const torch::Tensor logits = torch::zeros({0, 5}, torch::kFloat64).requires_grad_();
     const torch::Tensor loss =
-        cross_entropy_sum(logits, torch::zeros({0}, torch::kInt64), smoothing);
+        cross_entropy_sum(logits, {torch::zeros({0}, torch::kInt64)}, smoothing);
     EXPECT_EQ(loss.item<double>(), 0.0);
     loss.backward();
     EXPECT_EQ(logits.grad().sizes(), (std::vector<int64_t>{0, 5}));

@@ -2,109 +2,31 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-
 #include "comm/base/error.h"
 #include "comm/self_communicator.h"
-#include "comm/thread_communicator.h"
-#include "tests/nn/nn_test_util.h"
-#include "trainer/nn/memory_format.h"
-#include "trainer/nn/running_stats.h"
+#include "tests/nn/norm_step.h"
 
 namespace largo::nn {
 namespace {
 
-constexpr double kEpsilon = 1e-5;
-constexpr double kMomentum = 0.1;
-const NormOptions kSync = {
-    .kind = NormKind::kSyncBatch, .momentum = kMomentum, .epsilon = kEpsilon};
+const NormOptions kSync = {.kind = NormKind::kSyncBatch, .momentum = 0.1, .epsilon = 1e-5};
 
-// Everything that comes out of one training step of a batch normalization layer.
-struct Outcome {
-  torch::Tensor y, dx, dweight, dbias, running_mean, running_var;
-};
-
-struct Problem {
-  torch::Tensor x, dy, weight, bias;
-};
-
-// Rows differ in mean and spread, so that no rank's statistics are the others'.
-Problem make_problem(int64_t samples, double mean = 0, torch::Dtype dtype = torch::kFloat64) {
-  const int64_t channels = 3;
-  torch::Tensor x = random_tensor({samples, channels, 4, 5}, 1);
-  if (mean == 0) {
-    const torch::Tensor row = torch::arange(samples, torch::kFloat64).view({-1, 1, 1, 1});
-    x = x * (1 + row) + 2 * row;
-  }
-  return {(x + mean).to(dtype), random_tensor(x.sizes(), 2, dtype),
-          random_tensor({channels}, 3, dtype), random_tensor({channels}, 4, dtype)};
+// One micro-batch per rank.
+Layout ranks_of(const std::vector<int64_t>& counts) {
+  Layout layout;
+  for (const int64_t count : counts) layout.push_back({count});
+  return layout;
 }
 
-Outcome one_process(const Problem& problem) {
-  const torch::Tensor x = problem.x.clone().requires_grad_();
-  const torch::Tensor weight = problem.weight.clone().requires_grad_();
-  const torch::Tensor bias = problem.bias.clone().requires_grad_();
-  const torch::Tensor mean = torch::zeros_like(problem.weight);
-  const torch::Tensor var = torch::ones_like(problem.weight);
-  const torch::Tensor y =
-      at::batch_norm(x, weight, bias, mean, var, true, kMomentum, kEpsilon, true);
-  y.backward(problem.dy);
-  return {y.detach(), x.grad(), weight.grad(), bias.grad(), mean, var};
-}
-
-// The same step with the samples split over ranks as `counts` says.
-Outcome split(const Problem& problem, const std::vector<int64_t>& counts, bool last = false) {
-  const int ranks = static_cast<int>(counts.size());
-  std::vector<torch::Tensor> y(ranks), dx(ranks), dweight(ranks), dbias(ranks);
-  std::vector<torch::Tensor> running_mean(ranks), running_var(ranks);
-  comm::spawn_ranks(ranks, [&](comm::Communicator& group) {
-    const int rank = group.rank();
-    const int64_t first = std::accumulate(counts.begin(), counts.begin() + rank, int64_t{0});
-    const auto part = [&](const torch::Tensor& whole) {
-      const torch::Tensor mine = whole.narrow(0, first, counts[rank]).clone();
-      return last ? channels_last(mine) : mine;
-    };
-    OneNorm model(kSync, problem.weight.numel(), group);
-    model.to(problem.x.scalar_type());
-    {
-      const torch::NoGradGuard no_grad;
-      model.norm->weight.copy_(problem.weight);
-      model.norm->bias.copy_(problem.bias);
+class SyncSplitTest : public testing::TestWithParam<std::vector<int64_t>> {
+ protected:
+  static void expect_one_process(const NormProblem& problem, double tolerance) {
+    const NormOutcome expected = one_process(problem, kSync);
+    for (const bool last : {false, true}) {
+      expect_close(run_step(kSync, problem, ranks_of(GetParam()), last), expected, tolerance);
     }
-    RunningStatistics statistics(model);
-    const TrainingStep step(counts);
-    const torch::Tensor x = part(problem.x).requires_grad_();
-    const torch::Tensor out = model.forward(x, step.context());
-    out.backward(part(problem.dy));
-    group.all_reduce(statistics.pending()).wait();
-    statistics.apply();
-
-    const auto& layer = dynamic_cast<const BatchNorm&>(*model.norm);
-    y[rank] = out.detach();
-    dx[rank] = x.grad();
-    dweight[rank] = layer.weight.grad();
-    dbias[rank] = layer.bias.grad();
-    running_mean[rank] = layer.running_mean;
-    running_var[rank] = layer.running_var;
-  });
-  for (int rank = 1; rank < ranks; ++rank) {
-    EXPECT_TRUE(torch::equal(running_mean[rank], running_mean[0])) << rank;
-    EXPECT_TRUE(torch::equal(running_var[rank], running_var[0])) << rank;
   }
-  return {torch::cat(y),   torch::cat(dx), torch::stack(dweight).sum(0), torch::stack(dbias).sum(0),
-          running_mean[0], running_var[0]};
-}
-
-void expect_equal(const Outcome& a, const Outcome& b, double tolerance) {
-  EXPECT_LE(relative_error(a.y, b.y), tolerance);
-  EXPECT_LE(relative_error(a.dx, b.dx), tolerance);
-  EXPECT_LE(relative_error(a.dweight, b.dweight), tolerance);
-  EXPECT_LE(relative_error(a.dbias, b.dbias), tolerance);
-  EXPECT_LE(relative_error(a.running_mean, b.running_mean), tolerance);
-  EXPECT_LE(relative_error(a.running_var, b.running_var), tolerance);
-}
-
-class SyncSplitTest : public testing::TestWithParam<std::vector<int64_t>> {};
+};
 
 INSTANTIATE_TEST_SUITE_P(
     Counts, SyncSplitTest,
@@ -113,46 +35,93 @@ INSTANTIATE_TEST_SUITE_P(
                     std::vector<int64_t>{1, 4, 1, 2}, std::vector<int64_t>{0, 5, 3},
                     std::vector<int64_t>{7, 0, 1}, std::vector<int64_t>{0, 0, 8}));
 
-TEST_P(SyncSplitTest, EqualsOneProcess) {
-  const Problem problem = make_problem(8);
-  const Outcome expected = one_process(problem);
-  expect_equal(split(problem, GetParam()), expected, 1e-12);
-  expect_equal(split(problem, GetParam(), /*last=*/true), expected, 1e-12);
+TEST_P(SyncSplitTest, EqualsOneProcess) { expect_one_process(make_problem({8, 3, 4, 5}), 1e-12); }
+
+// Large enough for the kernel that sums up one set at a time.
+TEST_P(SyncSplitTest, EqualsOneProcessOnLargeImages) {
+  expect_one_process(make_problem({8, 16, 32, 33}), 1e-12);
 }
 
-TEST_P(SyncSplitTest, EqualsOneProcessInSinglePrecision) {
-  const Problem problem = make_problem(8, 0, torch::kFloat32);
-  expect_equal(split(problem, GetParam(), true), one_process(problem), 1e-5);
+TEST_P(SyncSplitTest, EqualsOneProcessWhereChannelsAreConstant) {
+  NormProblem problem = make_problem({8, 6, 3, 3});
+  for (const int64_t channel : {0, 2, 5}) problem.x.select(1, channel).fill_(0.3 * channel - 0.7);
+  expect_one_process(problem, 1e-10);
 }
 
-TEST(SyncBatchNormTest, LargeMean) {
-  const std::vector<int64_t> counts = {5, 0, 2, 1};
-  const Problem problem = make_problem(8, 1e4);
-  const Outcome expected = one_process(problem);
-  const Outcome outcome = split(problem, counts, true);
-  expect_equal(outcome, expected, 1e-9);
-  // E[x^2] - E[x]^2 would be wrong by 1e-8 here.
-  EXPECT_LE(relative_error(outcome.running_var, expected.running_var), 1e-11);
+TEST_P(SyncSplitTest, EqualsOneProcessWhereTheMeanIsLarge) {
+  NormProblem problem = make_problem({8, 3, 4, 5});
+  problem.x = random_tensor(problem.x.sizes(), 5) + 1e4;
+  expect_one_process(problem, 1e-10);
+  problem.x = problem.x * torch::tensor({1.0, -1.0, 1e-6}, torch::kFloat64).view({1, -1, 1, 1});
+  expect_one_process(problem, 1e-10);
+}
 
-  // In single precision it would be wrong altogether: squares of 1e4 are rounded by 8. What is
-  // left is the rounding of the local sums, whose order differs with the number of threads.
-  const Problem single = make_problem(8, 1e4, torch::kFloat32);
-  const Outcome rounded = split(single, counts, true);
-  const Problem widened = {single.x.to(torch::kFloat64), single.dy.to(torch::kFloat64),
-                           single.weight.to(torch::kFloat64), single.bias.to(torch::kFloat64)};
-  const Outcome exact = one_process(widened);
-  EXPECT_LE(relative_error(rounded.running_var, exact.running_var), 1e-3);
-  EXPECT_LE(relative_error(rounded.y, exact.y), 2e-2);
-  EXPECT_LE(relative_error(rounded.dx, exact.dx), 2e-2);
+TEST_P(SyncSplitTest, SinglePrecisionLosesNothingToALargeMean) {
+  for (const double mean : {0.0, 1e4}) {
+    for (const auto& sizes : {std::vector<int64_t>{8, 3, 4, 5}, {8, 16, 32, 33}}) {
+      NormProblem problem = make_problem(sizes);
+      problem.x = random_tensor(sizes, 5) + mean;
+      const NormProblem single = problem.to(torch::kFloat32);
+      const NormOutcome exact = one_process(single.to(torch::kFloat64), kSync);
+      for (const bool last : {false, true}) {
+        const NormOutcome rounded = run_step(kSync, single, ranks_of(GetParam()), last);
+        expect_close(rounded, exact, 2e-5);
+      }
+    }
+  }
+}
+
+TEST_P(SyncSplitTest, OnePixelImages) { expect_one_process(make_problem({8, 3, 1, 1}), 1e-12); }
+
+TEST(SyncBatchNormTest, OneSampleInAll) {
+  NormProblem problem = make_problem({1, 3, 2, 2});
+  const NormOutcome expected = one_process(problem, kSync);
+  for (const Layout& layout : {Layout{{1}}, Layout{{0}, {1}}, Layout{{0}, {0}, {1}, {0}}}) {
+    expect_close(run_step(kSync, problem, layout), expected, 1e-12);
+  }
+  // One value in all: its unbiased variance is 0 / 0, which counts as 0.
+  problem = make_problem({1, 3, 1, 1});
+  const NormOutcome outcome = run_step(kSync, problem, {{0}, {1}});
+  EXPECT_LE(relative_error(outcome.y.flatten(), problem.bias), 1e-14);
+  EXPECT_LE(outcome.dx.abs().max().item<double>(), 1e-12);
+  EXPECT_LE(relative_error(outcome.running_mean, 0.1 * problem.x.flatten()), 1e-14);
+  EXPECT_LE(relative_error(outcome.running_var, torch::full({3}, 0.9, torch::kFloat64)), 1e-14);
+}
+
+// Each pair is one process for values and gradients; the buffers are the pairs' mean by samples.
+TEST(SyncBatchNormTest, GroupsOfTheWorld) {
+  const NormProblem problem = make_problem({8, 3, 4, 5});
+  const Layout layout = {{1}, {4}, {0}, {3}};
+  for (const bool last : {false, true}) {
+    const NormOutcome outcome = run_step(kSync, problem, layout, last, /*group_size=*/2);
+    const NormOutcome a = one_process(problem.part(0, 5), kSync);
+    const NormOutcome b = one_process(problem.part(5, 3), kSync);
+    const double share = 5.0 / 8;
+    expect_close(outcome,
+                 {torch::cat({a.y, b.y}), torch::cat({a.dx, b.dx}), a.dweight + b.dweight,
+                  a.dbias + b.dbias, share * a.running_mean + (1 - share) * b.running_mean,
+                  share * a.running_var + (1 - share) * b.running_var},
+                 1e-12);
+  }
+}
+
+TEST(SyncBatchNormTest, GroupsOfOneRankAreTheBatchKind) {
+  const NormProblem problem = make_problem({8, 3, 4, 5});
+  const Layout layout = {{3}, {0}, {4}, {1}};
+  NormOptions batch = kSync;
+  batch.kind = NormKind::kBatch;
+  expect_close(run_step(kSync, problem, layout, false, /*group_size=*/1),
+               run_step(batch, problem, layout), 1e-12);
 }
 
 TEST(SyncBatchNormTest, GradientByFiniteDifferences) {
-  const std::vector<int64_t> counts = {2, 0, 1};
-  const Problem problem = {random_tensor({3, 2, 1, 2}, 1), random_tensor({3, 2, 1, 2}, 2),
-                           random_tensor({2}, 3), random_tensor({2}, 4)};
-  const Outcome outcome = split(problem, counts);
+  const NormProblem problem = {random_tensor({3, 2, 1, 2}, 1), random_tensor({3, 2, 1, 2}, 2),
+                               random_tensor({2}, 3), random_tensor({2}, 4)};
+  const Layout layout = {{2}, {0}, {1}};
+  const NormOutcome outcome = run_step(kSync, problem, layout);
   const auto loss = [&](const torch::Tensor& x) {
-    const torch::Tensor y = split({x, problem.dy, problem.weight, problem.bias}, counts).y;
+    const torch::Tensor y =
+        run_step(kSync, {x, problem.dy, problem.weight, problem.bias}, layout).y;
     return (y * problem.dy).sum().item<double>();
   };
   const double h = 1e-5;
@@ -166,18 +135,14 @@ TEST(SyncBatchNormTest, GradientByFiniteDifferences) {
 }
 
 TEST(SyncBatchNormTest, WeightGradientsAreOfTheRanksOwnSamples) {
-  const Problem problem = make_problem(4);
+  const NormProblem problem = make_problem({4, 3, 4, 5});
   comm::spawn_ranks(2, [&](comm::Communicator& group) {
     OneNorm model(kSync, 3, group);
     model.to(torch::kFloat64);
     const TrainingStep step({3, 1});
-    const int64_t first = group.rank() == 0 ? 0 : 3;
-    const int64_t count = group.rank() == 0 ? 3 : 1;
-    model.forward(problem.x.narrow(0, first, count), step.context())
-        .backward(problem.dy.narrow(0, first, count));
-    EXPECT_LE(
-        relative_error(model.norm->bias.grad(), problem.dy.narrow(0, first, count).sum({0, 2, 3})),
-        1e-13);
+    const NormProblem mine = group.rank() == 0 ? problem.part(0, 3) : problem.part(3, 1);
+    model.forward(mine.x, step.context()).backward(mine.dy);
+    EXPECT_LE(relative_error(model.norm->bias.grad(), mine.dy.sum({0, 2, 3})), 1e-13);
   });
 }
 
@@ -188,6 +153,32 @@ TEST(SyncBatchNormTest, NoSamplesAnywhere) {
     const torch::Tensor x = torch::zeros({0, 3, 2, 2}).requires_grad_();
     model.forward(x, step.context()).sum().backward();
     EXPECT_TRUE(torch::equal(model.norm->weight.grad(), torch::zeros({3})));
+  });
+}
+
+// A rank without samples takes part in backward's collective though it has no weights to train.
+TEST(SyncBatchNormTest, ARankWithoutSamplesAndWithoutAffine) {
+  NormOptions options = kSync;
+  options.affine = false;
+  const NormProblem problem = make_problem({3, 3, 2, 2});
+  NormProblem plain = problem;
+  plain.weight = torch::ones_like(problem.weight);
+  plain.bias = torch::zeros_like(problem.bias);
+  const NormOutcome expected = one_process(plain, kSync);
+  comm::spawn_ranks(2, [&](comm::Communicator& group) {
+    OneNorm model(options, 3, group);
+    model.to(torch::kFloat64);
+    const TrainingStep step({0, 3});
+    const int64_t count = group.rank() == 0 ? 0 : 3;
+    const torch::Tensor x = problem.x.narrow(0, 0, count).clone().requires_grad_();
+    const torch::Tensor y = model.forward(x, step.context());
+    ASSERT_TRUE(y.requires_grad());
+    y.backward(problem.dy.narrow(0, 0, count));
+    EXPECT_EQ(x.grad().sizes(), x.sizes());
+    if (count > 0) {
+      EXPECT_LE(relative_error(y.detach(), expected.y), 1e-12);
+      EXPECT_LE(relative_error(x.grad(), expected.dx), 1e-12);
+    }
   });
 }
 

@@ -34,12 +34,33 @@ struct Subject {
 };
 
 inline std::vector<Subject> all_subjects() {
+  using nn::NormKind;
   return {
       {"mlp", {.model = "mlp", .norm_given = false}, false},
       {"lenet", {.model = "lenet", .norm_given = false, .lr = 0.002}, false},
       {"resnet8 group", {.model = "resnet8", .shape = {3, 16, 16}}, false},
       {"resnet8 sync_batch",
-       {.model = "resnet8", .norm = nn::NormKind::kSyncBatch, .shape = {3, 16, 16}},
+       {.model = "resnet8", .norm = {.kind = NormKind::kSyncBatch}, .shape = {3, 16, 16}},
+       true},
+      // Whatever a step can do to samples, targets, gradients and weights, all at once.
+      {"mlp everything",
+       {.model = "mlp",
+        .norm_given = false,
+        .mixup = 0.4,
+        .cutout = 8,
+        .shuffle = {.kind = data::ShuffleKind::kBlocks, .shards = 2, .window = 50},
+        .clip_norm = 0.5,
+        .ema_decay = 0.9},
+       false},
+      {"resnet8 sync_batch everything",
+       {.model = "resnet8",
+        .norm = {.kind = NormKind::kSyncBatch},
+        .shape = {3, 16, 16},
+        .mixup = 0.4,
+        .cutout = 6,
+        .clip_norm = 1.0,
+        .ema_decay = 0.9,
+        .precise_bn = 3},
        true},
   };
 }

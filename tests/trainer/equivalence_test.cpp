@@ -15,7 +15,7 @@ ToyResult run_on_threads(const ToyOptions& options, int ranks) {
   ToyResult of_rank_zero;
   std::mutex mutex;
   comm::spawn_ranks(ranks, [&](comm::Communicator& world) {
-    const auto norms = world.split(0, world.rank());
+    const auto norms = world.split(norm_color(options.norm, world.rank()), world.rank());
     ToyResult result = run_toy(options, world, *norms);
     if (world.rank() == 0) {
       const std::scoped_lock lock(mutex);
@@ -60,7 +60,8 @@ INSTANTIATE_TEST_SUITE_P(Models, Equivalence, testing::ValuesIn(all_subjects()),
 // batches, so they are the same training too.
 TEST(Equivalence, AccumulationIsRanksForBatchNorm) {
   torch::set_num_threads(1);
-  ToyOptions options = {.model = "resnet8", .norm = nn::NormKind::kBatch, .shape = {3, 16, 16}};
+  ToyOptions options = {
+      .model = "resnet8", .norm = {.kind = nn::NormKind::kBatch}, .shape = {3, 16, 16}};
   options.batch = {.global = 64, .micro = 16};
   const ToyResult reference = run_toy_alone(options);
   EXPECT_EQ(difference(run_on_threads(options, 2), reference, Precision::kFloat64), "");
@@ -70,12 +71,31 @@ TEST(Equivalence, AccumulationIsRanksForBatchNorm) {
   EXPECT_NE(difference(run_toy_alone(options), reference, Precision::kFloat64), "");
 }
 
+// Three ways of taking statistics over 32 samples of a global batch of 64: two ranks' own, pairs of
+// four ranks, virtual batches of one process.
+TEST(Equivalence, GhostBatchesAreRanksAndGroupsOfRanks) {
+  torch::set_num_threads(1);
+  ToyOptions options = {.model = "resnet8", .shape = {3, 16, 16}};
+  options.batch = {.global = 64};
+  options.norm = {.kind = nn::NormKind::kGhostBatch, .virtual_batch = 32};
+  const ToyResult ghosts = run_toy_alone(options);
+  options.norm = {.kind = nn::NormKind::kBatch};
+  EXPECT_EQ(difference(run_on_threads(options, 2), ghosts, Precision::kFloat64), "");
+
+  // The running variance of pairs of ranks is unbiased over 32 samples, as the others' is.
+  options.norm = {.kind = nn::NormKind::kSyncBatch,
+                  .sync_ranks = {nn::SyncRanks::Kind::kNumber, 2}};
+  EXPECT_EQ(difference(run_on_threads(options, 4), ghosts, Precision::kFloat64), "");
+  options.norm.sync_ranks = {nn::SyncRanks::Kind::kNumber, 4};
+  EXPECT_NE(difference(run_on_threads(options, 4), ghosts, Precision::kFloat64), "");
+}
+
 TEST(Equivalence, PartialLastBatchesAndIdleRanks) {
   torch::set_num_threads(1);
   // 70 samples in steps of 64 and 6, then of 4 samples on 7 ranks: some ranks have none.
   for (const nn::NormKind norm : {nn::NormKind::kGroup, nn::NormKind::kSyncBatch}) {
     ToyOptions options = {.model = "resnet8",
-                          .norm = norm,
+                          .norm = {.kind = norm},
                           .last_batch = LastBatch::kKeep,
                           .steps = 4,
                           .train_samples = 70,

@@ -32,9 +32,11 @@ TEST(Evaluate, CountsEachSampleOnceAtAnyWorld) {
   options.limit = 10;
   data::DataCatalog catalog;
   data::add_builtin_data(catalog);
-  const data::Datasets sets = catalog.load(options, 1);
-  const data::Transform transform = {
-      .mean = sets.mean, .std = sets.std, .dtype = torch::kDouble, .augment = {.pad_crop = 3}};
+  const data::Datasets sets = catalog.load(options, "", 1);
+  const data::Transform transform = {.mean = sets.mean,
+                                     .std = sets.std,
+                                     .dtype = torch::kDouble,
+                                     .framing = data::eval_framing(options, sets.val->shape())};
 
   comm::SelfCommunicator alone;
   Pixels model;

@@ -16,8 +16,10 @@ namespace {
 
 TEST(GoldenLosses, ResNet8WithSyncBatch) {
   torch::set_num_threads(1);
-  ToyOptions options = {
-      .model = "resnet8", .norm = nn::NormKind::kSyncBatch, .steps = 20, .shape = {3, 16, 16}};
+  ToyOptions options = {.model = "resnet8",
+                        .norm = {.kind = nn::NormKind::kSyncBatch},
+                        .steps = 20,
+                        .shape = {3, 16, 16}};
   options.batch = {.global = 32};
   const ToyResult result = run_toy_alone(options);
   const std::string file = std::string(LARGO_SOURCE_DIR) + "/tests/golden/losses_resnet8.txt";

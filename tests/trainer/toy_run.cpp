@@ -16,15 +16,34 @@
 
 namespace largo::test {
 
+namespace {
+
+std::vector<int> norm_ranks(const nn::NormOptions& options, const comm::Communicator& world) {
+  std::vector<int> ranks;
+  for (int rank = 0; rank < world.size(); ++rank) {
+    if (norm_color(options, rank) == norm_color(options, world.rank())) ranks.push_back(rank);
+  }
+  return ranks;
+}
+
+}  // namespace
+
+int norm_color(const nn::NormOptions& options, int rank) {
+  const bool by_number = options.sync_ranks.kind == nn::SyncRanks::Kind::kNumber;
+  return by_number ? rank / static_cast<int>(options.sync_ranks.number) : 0;
+}
+
 ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Communicator& norms) {
   data::DataOptions data_options;
   data_options.kind = "synthetic";
   data_options.shape = options.shape;
   data_options.limit = options.train_samples;
-  data_options.augment = {.pad_crop = 2, .flip = true};
+  data_options.augment = {.pad_crop = 2, .flip = true, .cutout = options.cutout};
+  data_options.mixup = options.mixup;
+  data_options.shuffle = options.shuffle;
   data::DataCatalog data_catalog;
   data::add_builtin_data(data_catalog);
-  const data::Datasets sets = data_catalog.load(data_options, 1);
+  const data::Datasets sets = data_catalog.load(data_options, "", 1);
 
   const BatchPlan plan({.batch = options.batch,
                         .last_batch = options.last_batch,
@@ -36,7 +55,7 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
   nn::add_builtin_models(models);
   nn::ModelOptions model_options;
   model_options.name = options.model;
-  model_options.norm.kind = options.norm;
+  model_options.norm = options.norm;
   model_options.zero_init_residual = false;  // else half of every block has no part in the start
   const auto model = models.make({.options = model_options,
                                   .channels = options.shape[0],
@@ -59,6 +78,10 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
   optimizer_options.nesterov = true;
   optimizer_options.weight_decay = 5e-4;
   const auto optimizer = optim::make_optimizer(optimizer_options, parameters);
+  std::optional<optim::WeightAverage> average;
+  if (options.ema_decay) {
+    average.emplace(*options.ema_decay, 32, plan.global_batch(), nn::state_tensors(*model));
+  }
   comm::GradientReducer reducer(leaves, statistics.pending(), world,
                                 {.bucket_bytes = options.bucket_bytes,
                                  .first_bucket_bytes = options.bucket_bytes,
@@ -78,35 +101,42 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
 
   Log log;
   log.set_rank(1, 2, "quiet");  // only errors are heard
-  const TrainOptions train_options;
-  const EvalOptions eval_options;
+  const TrainOptions train_options = {.clip_norm = options.clip_norm};
+  const EvalOptions eval_options = {.precise_bn = options.precise_bn};
   const nn::LossOptions loss = {.kind = "cross_entropy", .label_smoothing = 0.1};
   const checkpoint::CheckpointOptions checkpoint_options;
   checkpoint::Checkpointer checkpoints(checkpoint_options, "unused", world, log);
   metrics::Recorder recorder(world.rank(), std::nullopt);
   metrics::Progress progress(log, plan.total_steps(), false);
+  const data::SampleShape shape = sets.train->shape();
+  const data::Transform transform = {.mean = sets.mean,
+                                     .std = sets.std,
+                                     .dtype = dtype,
+                                     .framing = data::train_framing(data_options, shape),
+                                     .augment = data_options.augment,
+                                     .seed = 5};
   Trainer trainer({.plan = plan,
                    .train = train_options,
                    .eval = eval_options,
                    .loss = loss,
                    .checkpoint = checkpoint_options,
-                   .transform = {.mean = sets.mean,
-                                 .std = sets.std,
-                                 .dtype = dtype,
-                                 .augment = data_options.augment,
-                                 .seed = 5},
-                   .workers = 1,
+                   .data = data_options,
+                   .train_transform = transform,
+                   .eval_transform = transform,
                    .seed = 5,
                    .world = world,
+                   .norm_ranks = norm_ranks(options.norm, world),
                    .sets = sets,
                    .model = *model,
                    .statistics = statistics,
                    .reducer = reducer,
                    .optimizer = *optimizer,
+                   .average = average ? &*average : nullptr,
                    .lr = controller,
                    .checkpoints = checkpoints,
                    .recorder = recorder,
-                   .progress = progress},
+                   .progress = progress,
+                   .log = log},
                   RunState{});
   ToyResult result;
   for (int64_t step = 0; step < options.steps; ++step) {
@@ -117,8 +147,14 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
                             static_cast<double>(plan.samples_in_step(step)));
     result.grad_norms.push_back(of_step.grad_norm.item<double>());
   }
+  if (options.precise_bn > 0) trainer.take_precise_statistics(options.steps);
   for (const auto& [name, tensor] : nn::state_tensors(*model)) {
     result.state.emplace_back(name, tensor.detach().clone());
+  }
+  if (average) {
+    for (const auto& [name, tensor] : average->state()) {
+      result.state.emplace_back(name, tensor.clone());
+    }
   }
   result.launched_in_backward = reducer.buckets_launched_in_backward();
   result.buckets = reducer.bucket_count();

@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,7 +19,7 @@ namespace largo::test {
 
 struct ToyOptions {
   std::string model = "mlp";
-  nn::NormKind norm = nn::NormKind::kGroup;
+  nn::NormOptions norm = {.kind = nn::NormKind::kGroup};
   bool norm_given = true;  // mlp and lenet take none
   BatchOptions batch = {};
   Precision precision = Precision::kFloat64;
@@ -29,19 +30,29 @@ struct ToyOptions {
   int64_t bucket_bytes = 64 << 10;
   bool overlap = true;
   double lr = 0.05;
+  double mixup = 0;
+  int64_t cutout = 0;
+  data::ShuffleOptions shuffle = {};
+  std::optional<double> clip_norm = {};
+  std::optional<double> ema_decay = {};  // at a batch of 32
+  int64_t precise_bn = 0;                // batches; the statistics then replace the running ones
 };
 
 struct ToyResult {
   std::vector<double> losses;                                // of each step, over all ranks
   std::vector<double> grad_norms;                            // of each step
-  std::vector<std::pair<std::string, torch::Tensor>> state;  // parameters and buffers at the end
+  std::vector<std::pair<std::string, torch::Tensor>> state;  // parameters, buffers, averages
   int64_t launched_in_backward = 0;                          // buckets, in the last step
   int64_t buckets = 0;
 };
 
-// A collective. `norms` is for synchronized normalization. Augmentation, label smoothing, weight
-// decay, momentum and a warm-up are on, so that their randomness and state are compared too.
+// A collective. `norms` is for synchronized normalization, over what norm_color() says.
+// Augmentation, label smoothing, weight decay, momentum and a warm-up are on, so that their
+// randomness and state are compared too.
 ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Communicator& norms);
+
+// Which ranks share `norms`: those of one color.
+int norm_color(const nn::NormOptions& options, int rank);
 
 // The same with one rank.
 ToyResult run_toy_alone(const ToyOptions& options);

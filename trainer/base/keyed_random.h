@@ -6,7 +6,17 @@
 
 namespace largo {
 
-enum class Purpose : uint32_t { kShuffle = 1, kAugment, kInit, kDropout, kMixup, kSynthetic };
+enum class Purpose : uint32_t {
+  kShuffle = 1,
+  kAugment,
+  kInit,
+  kDropout,
+  kMixup,
+  kSynthetic,
+  kCrop,
+  kCutout,
+  kHoldOut,
+};
 
 // Philox4x32-10 (Salmon et al. 2011): ten rounds over one 128-bit counter.
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);

@@ -42,6 +42,15 @@ struct LrArguments {
 };
 int run_lr(const LrArguments& arguments);
 
+struct DataBenchArguments {
+  ConfigArguments config;
+  int64_t ranks = 1;
+  double seconds = 10;
+  std::optional<int64_t> batches;  // instead of seconds
+  bool cached = false;             // decoded samples stay in memory, as in training
+};
+int run_data_bench(const DataBenchArguments& arguments);
+
 struct ConfigCheckArguments {
   ConfigArguments config;
   int64_t ranks = 1;

@@ -33,7 +33,9 @@ const char* effect_name(Effect effect) {
 int run_config_check(const ConfigCheckArguments& arguments) {
   const config::LoadedConfig loaded = load(arguments.config);
   const Catalogs catalogs = make_catalogs();
-  const auto [info, plan, schedule] = prepare(loaded, catalogs, arguments.ranks);
+  Log log;
+  const std::string index = data_index(loaded, catalogs, log);
+  const auto [info, plan, schedule] = prepare(loaded, catalogs, index, arguments.ranks);
   std::printf("%s is right for %lld rank%s: %s; %lld steps; %s\n", arguments.config.path.c_str(),
               static_cast<long long>(arguments.ranks), arguments.ranks == 1 ? "" : "s",
               plan.describe().c_str(), static_cast<long long>(plan.total_steps()),

@@ -34,16 +34,16 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
   set_up_threads(session, values.run);
 
   const Catalogs catalogs = make_catalogs();
-  data::Datasets sets;
+  const std::string index = data_index_on_all_ranks(config, catalogs, session, log);
   data::DataInfo info;
-  checkpoint::NamedTensors weights;
   comm::on_all_ranks(session, [&] {
-    info = describe_data(config, catalogs);
+    info = describe_data(config, catalogs, index);
     const auto problems = catalogs.models.check(model_spec(config, info));
     if (!problems.empty()) throw config.error(problems);
-    sets = catalogs.data.load(values.data, static_cast<uint64_t>(values.run.seed));
   });
-  const comm::Groups groups = comm::make_groups(values.comm, session, /*overlap=*/false);
+  const data::Datasets sets = load_data(config, catalogs, index, info, session);
+  const comm::Groups groups =
+      comm::make_groups(values.comm, session, /*overlap=*/false, /*norm_color=*/0);
   const auto model = make_model(config, catalogs, info, *groups.world, *groups.norms);
   comm::on_rank_zero(session, [&] {
     const fs::path file = weights_file(arguments.checkpoint);
@@ -53,10 +53,12 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
     groups.world->broadcast(tensor.detach(), 0);
   }
   model->eval();
-  const data::Transform transform = {
-      .mean = sets.mean, .std = sets.std, .dtype = dtype_of(values.train.precision)};
+  data::SkippedSamples skipped(sets.val->size(),
+                               [&](const std::string& message) { log.warn_of_rank(message); });
+  const bool skips = values.data.on_bad_sample == data::OnBadSample::kSkip;
   const EvalResult result =
-      evaluate(*model, *sets.val, transform, values.eval.batch, values.data.workers, *groups.world);
+      evaluate(*model, *sets.val, eval_transform(config, info, sets), values.eval.batch,
+               values.data.workers, *groups.world, skips ? &skipped : nullptr);
   if (session.rank() == 0) {
     const nlohmann::ordered_json json = {{"split", "val"},
                                          {"loss", result.loss},

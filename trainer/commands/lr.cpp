@@ -42,7 +42,9 @@ int run_lr(const LrArguments& arguments) {
       config::load_config(read_config_file(arguments.config.path), arguments.config.overrides);
   for (const std::string& note : loaded.notes) std::fprintf(stderr, "%s\n", note.c_str());
   const Catalogs catalogs = make_catalogs();
-  const auto [info, plan, schedule] = prepare(loaded, catalogs, arguments.ranks);
+  Log log;
+  const std::string index = data_index(loaded, catalogs, log);
+  const auto [info, plan, schedule] = prepare(loaded, catalogs, index, arguments.ranks);
   std::fprintf(stderr, "%lld steps; %s\n", static_cast<long long>(plan.total_steps()),
                schedule.describe().c_str());
   if (!arguments.plot.empty()) {

@@ -2,8 +2,10 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -11,6 +13,8 @@
 #include "comm/agree.h"
 #include "comm/base/error.h"
 #include "comm/gpu.h"
+#include "trainer/data/memory_cache.h"
+#include "trainer/data/stage.h"
 #include "trainer/nn/state.h"
 
 namespace largo::commands {
@@ -108,13 +112,88 @@ auto with_places(const config::LoadedConfig& config, const Work& work) {
 
 }  // namespace
 
-data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs& catalogs) {
-  return with_places(config, [&] { return catalogs.data.describe(config.values.data); });
+std::string data_index(const config::LoadedConfig& config, const Catalogs& catalogs, Log& log) {
+  return with_places(config, [&] {
+    return catalogs.data.index(config.values.data,
+                               {.fallback_folder = config.values.run.output,
+                                .warn = [&](const std::string& message) { log.warn(message); }});
+  });
 }
 
-Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs, int64_t world) {
+std::string data_index_on_all_ranks(const config::LoadedConfig& config, const Catalogs& catalogs,
+                                    const comm::MpiSession& session, Log& log) {
+  std::string index;
+  comm::on_rank_zero(session, [&] { index = data_index(config, catalogs, log); });
+  return session.broadcast(std::move(index));
+}
+
+data::Datasets load_data(const config::LoadedConfig& config, const Catalogs& catalogs,
+                         const std::string& index, const data::DataInfo& info,
+                         const comm::MpiSession& session) {
+  constexpr int64_t kMostBytesInMemory = int64_t{2} << 30;  // of each part, per rank
+  data::DataOptions options = config.values.data;
+  if (!options.stage.empty()) {
+    comm::on_all_ranks(session, [&] {
+      if (session.local_rank() != 0) return;
+      data::stage_files(catalogs.data.files(options, index), options.stage);
+    });
+    options = data::staged(options);
+  }
+  data::Datasets sets;
+  comm::on_all_ranks(session, [&] {
+    sets = catalogs.data.load(options, index, static_cast<uint64_t>(config.values.run.seed));
+  });
+  sets.train = data::keep_in_memory(std::move(sets.train), data::train_framing(options, info.shape),
+                                    kMostBytesInMemory);
+  sets.val = data::keep_in_memory(std::move(sets.val), data::eval_framing(options, info.shape),
+                                  kMostBytesInMemory);
+  return sets;
+}
+
+data::Transform eval_transform(const config::LoadedConfig& config, const data::DataInfo& info,
+                               const data::Datasets& sets) {
+  return {.mean = sets.mean,
+          .std = sets.std,
+          .dtype = dtype_of(config.values.train.precision),
+          .framing = data::eval_framing(config.values.data, info.shape)};
+}
+
+data::Transform train_transform(const config::LoadedConfig& config, const data::DataInfo& info,
+                                const data::Datasets& sets) {
+  data::Transform transform = eval_transform(config, info, sets);
+  transform.framing = data::train_framing(config.values.data, info.shape);
+  transform.augment = config.values.data.augment;
+  transform.seed = static_cast<uint64_t>(config.values.run.seed);
+  return transform;
+}
+
+data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs& catalogs,
+                             const std::string& index) {
+  return with_places(config, [&] { return catalogs.data.describe(config.values.data, index); });
+}
+
+std::vector<int> norm_ranks(const nn::NormOptions& options, const comm::MpiSession& session) {
+  using Kind = nn::SyncRanks::Kind;
+  const int me = session.rank();
+  std::vector<int> ranks;
+  if (options.sync_ranks.kind == Kind::kNode) {
+    for (const std::string& rank : session.node_all_gather(std::to_string(me))) {
+      ranks.push_back(std::stoi(rank));
+    }
+    std::sort(ranks.begin(), ranks.end());
+    return ranks;
+  }
+  const bool all = options.sync_ranks.kind == Kind::kWorld;
+  const int number = all ? session.size() : static_cast<int>(options.sync_ranks.number);
+  ranks.resize(static_cast<size_t>(number));
+  std::iota(ranks.begin(), ranks.end(), me / number * number);
+  return ranks;
+}
+
+Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
+                 const std::string& index, int64_t world) {
   const config::RunConfig& values = config.values;
-  const data::DataInfo info = describe_data(config, catalogs);
+  const data::DataInfo info = describe_data(config, catalogs, index);
   const BatchPlan::Inputs inputs = {.batch = values.batch,
                                     .last_batch = values.train.last_batch,
                                     .length = values.train.length,
@@ -122,6 +201,9 @@ Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs, i
                                     .train_samples = info.train_samples};
   std::vector<OptionProblem> problems = BatchPlan::check(inputs);
   for (OptionProblem& problem : catalogs.models.check(model_spec(config, info))) {
+    problems.push_back(std::move(problem));
+  }
+  for (OptionProblem& problem : nn::check_sync_ranks(values.model.norm, world)) {
     problems.push_back(std::move(problem));
   }
   if (!problems.empty()) throw config.error(problems);

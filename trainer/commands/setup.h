@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "comm/base/log.h"
 #include "comm/communicator.h"
@@ -13,6 +14,7 @@
 #include "trainer/batch_plan.h"
 #include "trainer/commands/commands.h"
 #include "trainer/config/load.h"
+#include "trainer/data/batch.h"
 #include "trainer/data/catalog.h"
 #include "trainer/nn/catalog.h"
 #include "trainer/optim/lr_schedule.h"
@@ -46,6 +48,25 @@ at::ScalarType dtype_of(Precision precision);
 
 nn::ModelSpec model_spec(const config::LoadedConfig& config, const data::DataInfo& info);
 
+// The bytes that DataCatalog::index() makes.
+std::string data_index(const config::LoadedConfig& config, const Catalogs& catalogs, Log& log);
+
+// The same as a collective: rank 0 looks at the files, all ranks get the bytes.
+std::string data_index_on_all_ranks(const config::LoadedConfig& config, const Catalogs& catalogs,
+                                    const comm::MpiSession& session, Log& log);
+
+// The data sets, as a collective: staged to each node's disk and kept in memory where that was asked
+// for or fits.
+data::Datasets load_data(const config::LoadedConfig& config, const Catalogs& catalogs,
+                         const std::string& index, const data::DataInfo& info,
+                         const comm::MpiSession& session);
+
+// What happens to samples in training and in evaluation.
+data::Transform train_transform(const config::LoadedConfig& config, const data::DataInfo& info,
+                                const data::Datasets& sets);
+data::Transform eval_transform(const config::LoadedConfig& config, const data::DataInfo& info,
+                               const data::Datasets& sets);
+
 // What the run's numbers follow from: the data, the plan on `world` ranks, the schedule. Local;
 // what is wrong with the options is a ConfigError, with the data an Error.
 struct Prepared {
@@ -53,10 +74,15 @@ struct Prepared {
   BatchPlan plan;
   optim::LrSchedule schedule;
 };
-Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs, int64_t world);
+Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
+                 const std::string& index, int64_t world);
 
 // Describes the data; what does not fit it is a ConfigError.
-data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs& catalogs);
+data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs& catalogs,
+                             const std::string& index);
+
+// The ranks that this one shares normalization statistics with, ascending; a collective.
+std::vector<int> norm_ranks(const nn::NormOptions& options, const comm::MpiSession& session);
 
 // The model with its initial weights, in the run's precision; the same on every rank.
 std::shared_ptr<nn::Model> make_model(const config::LoadedConfig& config, const Catalogs& catalogs,

@@ -75,17 +75,28 @@ std::string environment_json(const comm::MpiSession& session, ProgramArguments p
   return metrics::to_json(environment);
 }
 
-std::string describe_norm(const config::RunConfig& config, const BatchPlan& plan) {
-  switch (config.model.norm.kind) {
+std::string describe_norm(const config::RunConfig& config, const BatchPlan& plan,
+                          size_t norm_ranks) {
+  const auto sees = [](int64_t samples) {
+    return concat("normalization sees ", samples, " samples");
+  };
+  const nn::NormOptions& norm = config.model.norm;
+  switch (norm.kind) {
     case nn::NormKind::kBatch:
-      return concat("normalization sees ", plan.micro_batch(), " samples");
+      return sees(plan.micro_batch());
     case nn::NormKind::kSyncBatch:
-      return concat(
-          "normalization sees ",
-          plan.accumulation() == 1 ? plan.global_batch() : plan.micro_batch() * plan.world(),
-          " samples");
+      if (plan.accumulation() == 1 && static_cast<int64_t>(norm_ranks) == plan.world()) {
+        return sees(plan.global_batch());
+      }
+      return sees(plan.micro_batch() * static_cast<int64_t>(norm_ranks));
+    case nn::NormKind::kGhostBatch:
+      return sees(std::min(norm.virtual_batch, plan.micro_batch()));
     case nn::NormKind::kGroup:
+    case nn::NormKind::kLayer:
+    case nn::NormKind::kInstance:
       return "normalization sees single samples";
+    case nn::NormKind::kNone:
+      return "no normalization";
   }
   return {};
 }
@@ -108,8 +119,10 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
 
   // Everything that can be wrong with the input, before anything is written or computed.
   const Catalogs catalogs = make_catalogs();
+  const std::string index = data_index_on_all_ranks(config, catalogs, session, log);
   std::optional<Prepared> prepared;
-  comm::on_all_ranks(session, [&] { prepared.emplace(prepare(config, catalogs, session.size())); });
+  comm::on_all_ranks(session,
+                     [&] { prepared.emplace(prepare(config, catalogs, index, session.size())); });
   const data::DataInfo& info = prepared->info;
   const BatchPlan& plan = prepared->plan;
   const optim::LrSchedule& schedule = prepared->schedule;
@@ -125,11 +138,11 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   }
 
   const uint64_t seed = static_cast<uint64_t>(values.run.seed);
-  data::Datasets sets;
-  comm::on_all_ranks(session, [&] { sets = catalogs.data.load(values.data, seed); });
+  const data::Datasets sets = load_data(config, catalogs, index, info, session);
 
   const bool overlap = comm::use_overlap(values.comm, session, threads);
-  const comm::Groups groups = comm::make_groups(values.comm, session, overlap);
+  const std::vector<int> of_norms = norm_ranks(values.model.norm, session);
+  const comm::Groups groups = comm::make_groups(values.comm, session, overlap, of_norms.front());
   const auto model = make_model(config, catalogs, info, *groups.world, *groups.norms);
   nn::RunningStatistics statistics(*model);
   std::vector<optim::Parameter> parameters;
@@ -139,6 +152,11 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
     leaves.push_back(parameter.tensor);
   }
   const auto optimizer = optim::make_optimizer(values.optimizer, parameters);
+  std::optional<optim::WeightAverage> average;
+  if (values.train.ema.decay) {
+    average.emplace(*values.train.ema.decay, *values.train.ema.at_batch, plan.global_batch(),
+                    nn::state_tensors(*model));
+  }
   optim::ScheduleController controller(schedule, plan.total_steps());
 
   checkpoint::Checkpointer checkpoints(values.checkpoint, start.directory / "checkpoints",
@@ -149,7 +167,11 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
     const checkpoint::LoadedState loaded = checkpoints.load(*found);
     as_agreed([&] {
       checkpoint::copy_into(nn::state_tensors(*model), loaded.model, found->string());
-      checkpoint::copy_into(optimizer->state(), loaded.optimizer, found->string());
+      checkpoint::NamedTensors optimizer_state = optimizer->state();
+      if (average) {
+        for (auto& tensor : average->state()) optimizer_state.push_back(std::move(tensor));
+      }
+      checkpoint::copy_into(optimizer_state, loaded.optimizer, found->string());
       from = run_state_from_json(loaded.json, (*found / "state.json").string());
       controller.restore(from.lr_state);
     });
@@ -165,8 +187,8 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   if (main_rank) log.tee_to(start.directory / "log.txt");
   recorder.write_file("config.yaml", config::print_config(config));
   recorder.write_file("environment.json", environment);
-  log.note(concat("batch ", plan.describe(), "; ", describe_norm(values, plan), "; ",
-                  schedule.describe()));
+  log.note(concat("batch ", plan.describe(), "; ", describe_norm(values, plan, of_norms.size()),
+                  "; ", schedule.describe()));
   log.note(concat(values.model.name, " on ", plan.train_samples(), " samples, ", plan.total_steps(),
                   " steps; ", session.size(), " x ", threads, threads == 1 ? " thread" : " threads",
                   ", overlap ", overlap ? "on" : "off", "; run directory ",
@@ -179,28 +201,36 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   }
 
   metrics::Progress progress(log, plan.total_steps(), metrics::stderr_is_terminal());
+  const auto save_result = [&](const std::string& split) {
+    const char* file = split == "val" ? "weights.safetensors" : "weights_ema.safetensors";
+    comm::on_rank_zero(session, [&] {
+      checkpoint::save_tensors(start.directory / file, nn::state_tensors(*model),
+                               {{"format", "pt"}, {"model", values.model.name}});
+    });
+  };
   Trainer trainer({.plan = plan,
                    .train = values.train,
                    .eval = values.eval,
                    .loss = values.loss,
                    .checkpoint = values.checkpoint,
-                   .transform = {.mean = sets.mean,
-                                 .std = sets.std,
-                                 .dtype = dtype_of(values.train.precision),
-                                 .augment = values.data.augment,
-                                 .seed = seed},
-                   .workers = values.data.workers,
+                   .data = values.data,
+                   .train_transform = train_transform(config, info, sets),
+                   .eval_transform = eval_transform(config, info, sets),
                    .seed = seed,
                    .world = *groups.world,
+                   .norm_ranks = of_norms,
                    .sets = sets,
                    .model = *model,
                    .statistics = statistics,
                    .reducer = reducer,
                    .optimizer = *optimizer,
+                   .average = average ? &*average : nullptr,
                    .lr = controller,
                    .checkpoints = checkpoints,
                    .recorder = recorder,
-                   .progress = progress},
+                   .progress = progress,
+                   .log = log,
+                   .save_result = save_result},
                   from);
   metrics::Summary summary = {.name = values.run.name,
                               .seed = values.run.seed,
@@ -209,6 +239,10 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
                               .split = "val",
                               .config_hash = config::config_hash(values)};
   const auto finish = [&](metrics::RunStatus status, int64_t steps) {
+    // The same sum on every rank; a failed rank's peers fail alike.
+    torch::Tensor skipped = torch::full({1}, trainer.skipped(), torch::kLong);
+    groups.world->all_reduce(skipped).wait();
+    summary.skipped_samples = skipped.item<int64_t>();
     summary.status = status;
     summary.steps = steps;
     summary.time_s = trainer.time_s();
@@ -218,12 +252,7 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
     recorder.end(status, steps, trainer.time_s());
   };
   try {
-    const int64_t steps = trainer.fit();
-    comm::on_rank_zero(session, [&] {
-      checkpoint::save_tensors(start.directory / "weights.safetensors", nn::state_tensors(*model),
-                               {{"format", "pt"}, {"model", values.model.name}});
-    });
-    finish(metrics::RunStatus::kDone, steps);
+    finish(metrics::RunStatus::kDone, trainer.fit());
   } catch (const AgreedError&) {
     finish(metrics::RunStatus::kFailed, trainer.completed());
     throw;

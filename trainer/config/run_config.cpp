@@ -22,8 +22,8 @@ OptionTable make_table(RunConfig& config) {
 
 std::vector<OptionProblem> check(const RunConfig& config) {
   std::vector<OptionProblem> all;
-  for (auto& found :
-       {check(config.data), check(config.batch), check(config.optimizer), check(config.lr)}) {
+  for (auto& found : {check(config.data), check(config.model), check(config.batch),
+                      check(config.optimizer), check(config.lr), check(config.train)}) {
     all.insert(all.end(), found.begin(), found.end());
   }
   return all;

@@ -1,36 +1,42 @@
 #include "trainer/data/augment.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
-#include "comm/base/error.h"
 #include "trainer/base/keyed_random.h"
 
 namespace largo::data {
 
 namespace {
 
-// `count` pixels through the table, the output advancing by `step` values per pixel.
-template <class T>
-void normalize(const uint8_t* from, int64_t count, int64_t channels, const PixelTable<T>& table,
-               T* to, int64_t step) {
-  for (int64_t c = 0; c < channels; ++c) {
-    const T* const values = table.channel(c);
-    for (int64_t x = 0; x < count; ++x) to[x * step + c] = values[from[x * channels + c]];
+KeyedRandom random_of(uint64_t seed, Purpose purpose, const SampleKey& key) {
+  return KeyedRandom(seed, purpose, static_cast<uint32_t>(key.epoch),
+                     static_cast<uint64_t>(key.index));
+}
+
+template <int64_t kChannels>
+void copy_mirrored(const uint8_t* from, int64_t pixels, uint8_t* to) {
+  for (int64_t x = 0; x < pixels; ++x) {
+    const uint8_t* pixel = from + (pixels - 1 - x) * kChannels;
+    for (int64_t c = 0; c < kChannels; ++c) to[x * kChannels + c] = pixel[c];
   }
 }
 
-template <class T>
-void blacken(std::span<T> to, int64_t channels, const PixelTable<T>& table) {
-  for (size_t at = 0; at < to.size();) {
-    for (int64_t c = 0; c < channels; ++c) to[at++] = table.channel(c)[0];
+void copy_mirrored(const uint8_t* from, int64_t pixels, int64_t channels, uint8_t* to) {
+  if (channels == 3) {
+    copy_mirrored<3>(from, pixels, to);
+    return;
+  }
+  for (int64_t x = 0; x < pixels; ++x) {
+    std::copy_n(from + (pixels - 1 - x) * channels, channels, to + x * channels);
   }
 }
 
 }  // namespace
 
 Placement draw_placement(const AugmentOptions& options, uint64_t seed, const SampleKey& key) {
-  KeyedRandom random(seed, Purpose::kAugment, static_cast<uint32_t>(key.epoch),
-                     static_cast<uint64_t>(key.index));
+  KeyedRandom random = random_of(seed, Purpose::kAugment, key);
   const uint64_t shifts = 2 * static_cast<uint64_t>(options.pad_crop) + 1;
   Placement placement;
   placement.down = static_cast<int64_t>(random.below(shifts)) - options.pad_crop;
@@ -39,41 +45,55 @@ Placement draw_placement(const AugmentOptions& options, uint64_t seed, const Sam
   return placement;
 }
 
-template <class T>
-PixelTable<T>::PixelTable(std::span<const double> mean, std::span<const double> std) {
-  LARGO_CHECK(mean.size() == std.size(), mean.size(), " means and ", std.size(), " deviations");
-  for (size_t c = 0; c < mean.size(); ++c) {
-    for (int value = 0; value < 256; ++value) {
-      values_.push_back(static_cast<T>((value / 255.0 - mean[c]) / std[c]));
+void place(const uint8_t* from, const SampleShape& shape, const Placement& placement, uint8_t* to) {
+  const auto [channels, height, width] = shape;
+  // The output columns, before mirroring, whose pixels lie inside the sample.
+  const int64_t begin = std::clamp<int64_t>(-placement.right, 0, width);
+  const int64_t end = std::clamp<int64_t>(width - placement.right, begin, width);
+  const int64_t first = placement.flip ? width - end : begin;
+  const int64_t row_bytes = width * channels, inside_bytes = (end - begin) * channels;
+  for (int64_t y = 0; y < height; ++y, to += row_bytes) {
+    const int64_t source = y + placement.down;
+    const bool inside = source >= 0 && source < height && begin < end;
+    if (!inside || inside_bytes < row_bytes) std::memset(to, 0, row_bytes);
+    if (!inside) continue;
+    const uint8_t* row = from + source * row_bytes + (begin + placement.right) * channels;
+    if (placement.flip) {
+      copy_mirrored(row, end - begin, channels, to + first * channels);
+    } else {
+      std::memcpy(to + first * channels, row, inside_bytes);
     }
   }
 }
 
-template <class T>
-void place(std::span<const uint8_t> from, const SampleShape& shape, const Placement& placement,
-           const PixelTable<T>& table, std::span<T> to) {
-  const int64_t channels = shape.channels, width = shape.width;
-  // The output columns, before mirroring, whose pixels lie inside the sample.
-  const int64_t begin = std::clamp<int64_t>(-placement.right, 0, width);
-  const int64_t end = std::clamp<int64_t>(width - placement.right, begin, width);
-  const int64_t first = placement.flip ? width - 1 - begin : begin;
-  const int64_t step = placement.flip ? -channels : channels;
-  for (int64_t y = 0; y < shape.height; ++y) {
-    const std::span<T> row = to.subspan(y * width * channels, width * channels);
-    const int64_t source = y + placement.down;
-    const bool inside = source >= 0 && source < shape.height;
-    if (!inside || end - begin < width) blacken(row, channels, table);
-    if (!inside || begin == end) continue;
-    normalize(from.data() + (source * width + begin + placement.right) * channels, end - begin,
-              channels, table, row.data() + first * channels, step);
+Rect draw_cutout(const AugmentOptions& options, uint64_t seed, const SampleKey& key, int64_t height,
+                 int64_t width) {
+  if (options.cutout == 0) return {};
+  KeyedRandom random = random_of(seed, Purpose::kCutout, key);
+  const auto clipped = [&](int64_t length) {
+    const auto centre = static_cast<int64_t>(random.below(static_cast<uint64_t>(length)));
+    const int64_t begin = centre - options.cutout / 2;
+    return std::pair(std::max<int64_t>(begin, 0), std::min(begin + options.cutout, length));
+  };
+  const auto [top, bottom] = clipped(height);
+  const auto [left, right] = clipped(width);
+  return {.top = top, .left = left, .height = bottom - top, .width = right - left};
+}
+
+void fill(uint8_t* pixels, const SampleShape& shape, const Rect& rect,
+          std::span<const uint8_t> colour) {
+  for (int64_t y = rect.top; y < rect.top + rect.height; ++y) {
+    uint8_t* to = pixels + (y * shape.width + rect.left) * shape.channels;
+    for (int64_t x = 0; x < rect.width; ++x) to = std::copy(colour.begin(), colour.end(), to);
   }
 }
 
-template class PixelTable<float>;
-template class PixelTable<double>;
-template void place(std::span<const uint8_t>, const SampleShape&, const Placement&,
-                    const PixelTable<float>&, std::span<float>);
-template void place(std::span<const uint8_t>, const SampleShape&, const Placement&,
-                    const PixelTable<double>&, std::span<double>);
+std::vector<uint8_t> mean_colour(std::span<const double> mean) {
+  std::vector<uint8_t> colour;
+  for (const double value : mean) {
+    colour.push_back(static_cast<uint8_t>(std::lround(255 * std::clamp(value, 0.0, 1.0))));
+  }
+  return colour;
+}
 
 }  // namespace largo::data

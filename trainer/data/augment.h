@@ -1,4 +1,4 @@
-// From the pixels of a sample to its numbers in a batch: random crop and flip, normalization.
+// What is done to a sample's pixels: random crop, flip and cutout.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +7,14 @@
 
 #include "trainer/base/sample_key.h"
 #include "trainer/data/dataset.h"
+#include "trainer/data/framing.h"
 #include "trainer/data/options.h"
 
 namespace largo::data {
 
 // Where an image's pixels come from: pixel (y, x) from (y + down, x + right) of the sample, black
-// (0, before normalization) where that lies outside, and then mirrored if `flip`. So it is
-// torchvision's RandomCrop(size, padding) followed by RandomHorizontalFlip.
+// where that lies outside, and then mirrored if `flip`. So it is torchvision's
+// RandomCrop(size, padding) followed by RandomHorizontalFlip.
 struct Placement {
   int64_t down = 0;   // −pad_crop … pad_crop
   int64_t right = 0;  // the same
@@ -26,23 +27,20 @@ struct Placement {
 // whether used or not, so that switching one on leaves the others as they were.
 Placement draw_placement(const AugmentOptions& options, uint64_t seed, const SampleKey& key);
 
-// (pixel / 255 − mean) / std for every channel and pixel value, computed in double and rounded
-// once. T is float or double.
-template <class T>
-class PixelTable {
- public:
-  PixelTable(std::span<const double> mean, std::span<const double> std);
+// Both sides are in (height, width, channels) order.
+void place(const uint8_t* from, const SampleShape& shape, const Placement& placement, uint8_t* to);
 
-  // The 256 values of a channel.
-  const T* channel(int64_t c) const { return values_.data() + 256 * c; }
+// The part of an image of this size that cutout (DeVries & Taylor 2017) takes: a square of
+// options.cutout pixels whose centre may be any pixel, clipped at the borders. Follows from
+// (seed, key) alone; empty without cutout.
+Rect draw_cutout(const AugmentOptions& options, uint64_t seed, const SampleKey& key, int64_t height,
+                 int64_t width);
 
- private:
-  std::vector<T> values_;
-};
+// Gives all pixels inside `rect` the colour, which has a value per channel.
+void fill(uint8_t* pixels, const SampleShape& shape, const Rect& rect,
+          std::span<const uint8_t> colour);
 
-// Places one sample and normalizes it. Both sides are in (height, width, channels) order.
-template <class T>
-void place(std::span<const uint8_t> from, const SampleShape& shape, const Placement& placement,
-           const PixelTable<T>& table, std::span<T> to);
+// `mean`, of pixels scaled to 0..1, as the nearest pixel values.
+std::vector<uint8_t> mean_colour(std::span<const double> mean);
 
 }  // namespace largo::data

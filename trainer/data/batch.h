@@ -4,21 +4,30 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <stop_token>
-#include <variant>
+#include <optional>
 #include <vector>
 
 #include "trainer/base/sample_key.h"
-#include "trainer/data/augment.h"
 #include "trainer/data/dataset.h"
 #include "trainer/data/options.h"
 
 namespace largo::data {
 
+// Which samples a batch is made of; none is legal.
+struct BatchRequest {
+  std::vector<SampleKey> keys = {};
+  // Mixup: image i becomes mix * image i + (1 - mix) * image i + 1. The image after the last one
+  // is that of `after_last`, which must be there where mix < 1 and there are keys.
+  double mix = 1;
+  std::optional<SampleKey> after_last = {};
+};
+
 // n may be 0: on uneven worlds a rank can be without samples.
 struct Batch {
   at::Tensor images;            // [n, channels, height, width], channels last in memory
   at::Tensor labels;            // [n] int64
+  at::Tensor partner_labels;    // [n] int64, of the images mixed in; undefined where mix is 1
+  double mix = 1;               // the targets are mix * labels + (1 - mix) * partner_labels
   std::vector<SampleKey> keys;  // n
 };
 
@@ -27,27 +36,9 @@ struct Transform {
   std::vector<double> mean;  // per channel, of pixels scaled to 0..1
   std::vector<double> std;
   at::ScalarType dtype = at::kFloat;  // or at::kDouble
-  AugmentOptions augment = {};        // by default nothing, as evaluation wants it
-  uint64_t seed = 0;                  // of the augmentation
-};
-
-// Makes batches in CPU memory. The numbers of a sample follow from its key and the transform, and
-// not from the batch it is in. make() may be called from several threads at once; it uses no ATen
-// operator that would start a thread pool. `dataset` must outlive this object.
-class BatchMaker {
- public:
-  BatchMaker(const Dataset& dataset, const Transform& transform);
-
-  // Errors of the data set pass through. Once `stop` is requested the rest is left unwritten.
-  Batch make(std::vector<SampleKey> keys, const std::stop_token& stop = {}) const;
-
- private:
-  const Dataset& dataset_;
-  SampleShape shape_;
-  AugmentOptions augment_;
-  uint64_t seed_;
-  at::ScalarType dtype_;
-  std::variant<PixelTable<float>, PixelTable<double>> table_;
+  Framing framing;                    // size and cut; seed and key are filled in for each sample
+  AugmentOptions augment = {};        // pad_crop, flip, cutout; by default nothing
+  uint64_t seed = 0;                  // of framing and augmentation
 };
 
 }  // namespace largo::data

@@ -1,13 +1,13 @@
 #include "trainer/data/idx_data.h"
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include "comm/base/error.h"
+#include "trainer/data/array_dataset.h"
 #include "trainer/data/idx_file.h"
 
 namespace largo::data {
@@ -17,27 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kFashionMnist = "/usr/share/datasets/fashion-mnist";
-
-class ArrayDataset final : public Dataset {
- public:
-  ArrayDataset(SampleShape shape, int64_t classes, std::vector<uint8_t> pixels,
-               std::vector<uint8_t> labels)
-      : shape_(shape), classes_(classes), pixels_(std::move(pixels)), labels_(std::move(labels)) {}
-
-  int64_t size() const override { return static_cast<int64_t>(labels_.size()); }
-  SampleShape shape() const override { return shape_; }
-  int64_t classes() const override { return classes_; }
-  int64_t label(int64_t index) const override { return labels_[static_cast<size_t>(index)]; }
-  void read(int64_t index, std::span<uint8_t> hwc) const override {
-    std::memcpy(hwc.data(), pixels_.data() + index * shape_.values(), hwc.size());
-  }
-
- private:
-  SampleShape shape_;
-  int64_t classes_;
-  std::vector<uint8_t> pixels_;
-  std::vector<uint8_t> labels_;
-};
 
 struct Part {
   fs::path images;
@@ -110,7 +89,7 @@ int64_t count_classes(const std::vector<uint8_t>& train, const std::vector<uint8
                       *std::max_element(val.begin(), val.end()));
 }
 
-DataInfo describe_idx(const DataOptions& options) {
+DataInfo describe_idx(const DataOptions& options, const std::string&) {
   const Files files = find_files(options.path);
   const std::vector<int64_t> train_dims = read_idx_dims(files.train.images, 3);
   const std::vector<int64_t> val_dims = read_idx_dims(files.val.images, 3);
@@ -124,7 +103,7 @@ DataInfo describe_idx(const DataOptions& options) {
           .classes = count_classes(train_labels.bytes, val_labels.bytes)};
 }
 
-Datasets load_idx(const DataOptions& options, uint64_t) {
+Datasets load_idx(const DataOptions& options, const std::string&, uint64_t) {
   const Files files = find_files(options.path);
   const auto read_part = [](const Part& part) {
     auto arrays = std::pair(read_idx(part.images, 3), read_idx(part.labels, 1));
@@ -143,8 +122,13 @@ Datasets load_idx(const DataOptions& options, uint64_t) {
   return sets;
 }
 
+std::vector<fs::path> files_of_idx(const DataOptions& options, const std::string&) {
+  const Files files = find_files(options.path);
+  return {files.train.images, files.train.labels, files.val.images, files.val.labels};
+}
+
 }  // namespace
 
-DataKind idx_data() { return {describe_idx, load_idx}; }
+DataKind idx_data() { return {.describe = describe_idx, .load = load_idx, .files = files_of_idx}; }
 
 }  // namespace largo::data

@@ -1,65 +1,55 @@
 // Batches in order, made by background threads.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <functional>
-#include <mutex>
-#include <stop_token>
-#include <thread>
 #include <vector>
 
-#include "trainer/data/batch.h"
+#include "trainer/data/batch_maker.h"
+#include "trainer/data/chunk_pool.h"
 
 namespace largo::data {
 
-// The samples of batch `number`; none is legal.
-using KeysOf = std::function<std::vector<SampleKey>(int64_t number)>;
+// What batch `number` is made of.
+using RequestOf = std::function<BatchRequest(int64_t number)>;
 
 // For evaluation: samples first … first + count − 1 in order, `batch` at a time; batches past the
 // end are empty.
-KeysOf consecutive_keys(int64_t first, int64_t count, int64_t batch);
+RequestOf consecutive_samples(int64_t first, int64_t count, int64_t batch);
 
-// Hands out batches first_batch … end_batch − 1, with the same bits for any number of workers.
-// The workers keep at most 2 · workers + 1 batches ready or in the making; that, and the batch the
-// caller holds, is the memory it takes. With 0 workers next() makes the batch itself.
+// Hands out batches first_batch … end_batch − 1, with the same bits for any number of workers,
+// which share the samples of each batch. At most kAhead batches are ready or in the making,
+// whatever the number of workers; they, a byte per pixel value for each, and the batch the caller
+// holds are the memory it takes. With 0 workers next() makes the batch itself.
 //
-// `dataset`, and whatever keys_of refers to, must outlive the loader. keys_of is called for one
-// batch at a time, in order, from the workers' threads (from next() with 0 workers).
+// `dataset`, `skipped`, and whatever request_of refers to, must outlive the loader. request_of is
+// called for one batch at a time, in order, from the workers' threads (from next() with 0 workers).
 // One thread may call next(). The destructor ends the workers after the sample they are at.
 class Loader {
  public:
-  Loader(const Dataset& dataset, const Transform& transform, int64_t workers, KeysOf keys_of,
-         int64_t first_batch, int64_t end_batch);
-  ~Loader();
-  Loader(const Loader&) = delete;
-  Loader& operator=(const Loader&) = delete;
+  static constexpr int64_t kAhead = 4;
 
-  // What keys_of or the data set threw for this batch is rethrown, again with every further call.
+  // skipped: see SampleReader.
+  Loader(const Dataset& dataset, const Transform& transform, int64_t workers, RequestOf request_of,
+         int64_t first_batch, int64_t end_batch, SkippedSamples* skipped = nullptr);
+
+  // What request_of or the data set threw for this batch (for its first bad sample) is rethrown,
+  // again with every further call.
   Batch next();
+
+  // Of all batches so far. Any thread may call it.
+  WorkTimes times() const { return maker_.times(); }
 
  private:
   struct Slot {
-    bool ready = false;
+    BatchDraft draft;
     Batch batch;
-    std::exception_ptr error;
   };
 
-  void work(const std::stop_token& stop);
-  Slot& slot(int64_t number) { return slots_[static_cast<size_t>(number) % slots_.size()]; }
-
   BatchMaker maker_;
-  KeysOf keys_of_;
-  int64_t end_;
-
-  std::mutex mutex_;                  // guards what follows, and the calls of keys_of_
-  std::condition_variable_any room_;  // a batch was handed out
-  std::condition_variable ready_;     // a batch was made
-  int64_t handed_;                    // the next batch that next() returns
-  int64_t claimed_;                   // the next batch that a worker begins
-  std::vector<Slot> slots_;           // of batches handed_ … claimed_ − 1
-  std::vector<std::jthread> workers_;
+  RequestOf request_of_;
+  std::vector<Slot> slots_;
+  ChunkPool pool_;  // the last: its threads use the others
 };
 
 }  // namespace largo::data

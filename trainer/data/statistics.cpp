@@ -8,13 +8,16 @@
 namespace largo::data {
 
 ChannelStatistics channel_statistics(const Dataset& dataset) {
-  const int64_t channels = dataset.shape().channels;
-  std::vector<std::array<uint64_t, 256>> counts(static_cast<size_t>(channels));
-  std::vector<uint8_t> pixels(static_cast<size_t>(dataset.shape().values()));
+  const SampleShape shape = dataset.shape();
+  LARGO_CHECK(shape.values() > 0, "images of several sizes");
+  std::vector<std::array<uint64_t, 256>> counts(static_cast<size_t>(shape.channels));
+  const Framing whole{.cut = Cut::kWhole, .height = shape.height, .width = shape.width};
+  Image image;
   for (int64_t index = 0; index < dataset.size(); ++index) {
-    dataset.read(index, pixels);
-    for (size_t at = 0; at < pixels.size();) {
-      for (auto& of_channel : counts) ++of_channel[pixels[at++]];
+    dataset.read(index, whole, image);
+    const uint8_t* value = image.pixels.data();
+    for (const uint8_t* const end = value + shape.values(); value < end;) {
+      for (auto& of_channel : counts) ++of_channel[*value++];
     }
   }
   ChannelStatistics statistics;

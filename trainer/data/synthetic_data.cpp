@@ -3,6 +3,7 @@
 #include <array>
 
 #include "trainer/base/keyed_random.h"
+#include "trainer/data/image_rect.h"
 
 namespace largo::data {
 
@@ -10,6 +11,7 @@ namespace {
 
 constexpr int64_t kTrainSamples = 10240;
 constexpr int64_t kValSamples = 2048;
+constexpr int64_t kClasses = 10;
 constexpr int64_t kGrid = 4;  // a class's pattern is so many cells high and wide
 
 // What the stream of kSynthetic numbers is for; the second key is a class or a sample's index.
@@ -22,7 +24,7 @@ class SyntheticDataset final : public Dataset {
  public:
   SyntheticDataset(const DataOptions& options, uint64_t seed, Stream noise, int64_t size)
       : shape_{options.shape[0], options.shape[1], options.shape[2]},
-        classes_(options.classes),
+        classes_(options.classes.value_or(kClasses)),
         seed_(seed),
         noise_(noise),
         size_(size) {}
@@ -32,7 +34,14 @@ class SyntheticDataset final : public Dataset {
   int64_t classes() const override { return classes_; }
   int64_t label(int64_t index) const override { return index % classes_; }
 
-  void read(int64_t index, std::span<uint8_t> hwc) const override {
+  void read(int64_t index, const Framing& framing, Image& image) const override {
+    image.resize(shape_.height, shape_.width, shape_.channels);
+    draw(index, image.pixels.data());
+    cut_out(choose_rect(framing, shape_.height, shape_.width), image);
+  }
+
+ private:
+  void draw(int64_t index, uint8_t* hwc) const {
     const std::vector<uint8_t> cells = pattern(label(index));
     KeyedRandom random(seed_, Purpose::kSynthetic, noise_, static_cast<uint64_t>(index));
     uint32_t bits = 0;
@@ -49,7 +58,6 @@ class SyntheticDataset final : public Dataset {
     }
   }
 
- private:
   // The class's grid of cells, each with one value per channel.
   std::vector<uint8_t> pattern(int64_t label) const {
     KeyedRandom random(seed_, Purpose::kSynthetic, kPattern, static_cast<uint64_t>(label));
@@ -67,18 +75,18 @@ class SyntheticDataset final : public Dataset {
   int64_t size_;
 };
 
-DataInfo describe_synthetic(const DataOptions& options) {
+DataInfo describe_synthetic(const DataOptions& options, const std::string&) {
   return {.train_samples = options.limit.value_or(kTrainSamples),
           .val_samples = kValSamples,
           .shape = {options.shape[0], options.shape[1], options.shape[2]},
-          .classes = options.classes};
+          .classes = options.classes.value_or(kClasses)};
 }
 
-Datasets load_synthetic(const DataOptions& options, uint64_t seed) {
-  const DataInfo info = describe_synthetic(options);
+Datasets load_synthetic(const DataOptions& options, const std::string& index, uint64_t seed) {
+  const DataInfo info = describe_synthetic(options, index);
   Datasets sets;
   sets.train = std::make_unique<SyntheticDataset>(options, seed, kTrainNoise, info.train_samples);
-  sets.val = std::make_unique<SyntheticDataset>(options, seed, kValNoise, info.val_samples);
+  sets.val = std::make_unique<SyntheticDataset>(options, seed, kValNoise, kValSamples);
   sets.mean.assign(static_cast<size_t>(info.shape.channels), 0.5);
   sets.std.assign(static_cast<size_t>(info.shape.channels), 0.2);
   return sets;
@@ -86,6 +94,6 @@ Datasets load_synthetic(const DataOptions& options, uint64_t seed) {
 
 }  // namespace
 
-DataKind synthetic_data() { return {describe_synthetic, load_synthetic}; }
+DataKind synthetic_data() { return {.describe = describe_synthetic, .load = load_synthetic}; }
 
 }  // namespace largo::data

@@ -196,41 +196,47 @@ void Recorder::end(RunStatus status, int64_t step, double time_s) {
 
 void Recorder::write_summary(const Summary& summary) {
   if (!directory_) return;
-  Json final_scores;  // null
-  Json best_scores;
-  const auto& evals = evals_[summary.split];
-  if (!evals.empty()) {
+  // The last eval record of a split, and its first one of the highest top-1; null without any.
+  const auto scores_of = [this](const std::string& split) {
+    const auto& evals = evals_[split];
+    if (evals.empty()) return std::pair<Json, Json>();
     const Scores& last = evals.rbegin()->second;
-    final_scores = {{"top1", last.top1}, {"top5", last.top5}, {"loss", last.loss}};
     const Scores* best = &evals.begin()->second;
     for (const auto& [step, scores] : evals) {
       if (scores.top1 > best->top1 || std::isnan(best->top1)) best = &scores;
     }
-    best_scores = {{"top1", best->top1}, {"step", best->step}};
-  }
+    return std::pair<Json, Json>{{{"top1", last.top1}, {"top5", last.top5}, {"loss", last.loss}},
+                                 {{"top1", best->top1}, {"step", best->step}}};
+  };
+  const auto [final_scores, best_scores] = scores_of(summary.split);
+  const auto [final_average, best_average] = scores_of(summary.split + "_ema");
   const StepTimes& times = summary.step_time;
-  write_file("summary.json", text(Json{{"status", word(summary.status)},
-                                       {"name", summary.name},
-                                       {"seed", summary.seed},
-                                       {"steps", summary.steps},
-                                       {"world", summary.world},
-                                       {"global_batch", summary.global_batch},
-                                       {"final", final_scores},
-                                       {"best", best_scores},
-                                       {"time_s", summary.time_s},
-                                       {"samples_per_s", summary.samples_per_s},
-                                       {"step_time",
-                                        {{"data", times.data},
-                                         {"forward", times.forward},
-                                         {"backward", times.backward},
-                                         {"exposed_comm", times.exposed_comm},
-                                         {"optimizer", times.optimizer},
-                                         {"p5", times.p5},
-                                         {"p50", times.p50},
-                                         {"p95", times.p95}}},
-                                       {"config_hash", summary.config_hash}},
-                                  /*indent=*/2) +
-                                 "\n");
+  Json json = {{"status", word(summary.status)},
+               {"name", summary.name},
+               {"seed", summary.seed},
+               {"steps", summary.steps},
+               {"world", summary.world},
+               {"global_batch", summary.global_batch},
+               {"final", final_scores},
+               {"best", best_scores},
+               {"time_s", summary.time_s},
+               {"samples_per_s", summary.samples_per_s},
+               {"step_time",
+                {{"data", times.data},
+                 {"forward", times.forward},
+                 {"backward", times.backward},
+                 {"exposed_comm", times.exposed_comm},
+                 {"optimizer", times.optimizer},
+                 {"p5", times.p5},
+                 {"p50", times.p50},
+                 {"p95", times.p95}}},
+               {"config_hash", summary.config_hash}};
+  if (!final_average.is_null()) {
+    json["final_ema"] = final_average;
+    json["best_ema"] = best_average;
+  }
+  if (summary.skipped_samples > 0) json["skipped_samples"] = summary.skipped_samples;
+  write_file("summary.json", text(json, /*indent=*/2) + "\n");
 }
 
 void Recorder::write_file(const std::string& name, std::string_view content) {

@@ -58,11 +58,12 @@ struct Summary {
   int64_t steps = 0;  // completed
   int world = 1;
   int64_t global_batch = 0;
-  std::string split = {};  // whose scores are `final` and `best`
+  std::string split = {};  // whose scores are `final` and `best`; "<split>_ema": `…_ema`
   double time_s = 0;
   double samples_per_s = 0;  // global batch / median step; 0: not measured
   StepTimes step_time = {};
   std::string config_hash = {};
+  int64_t skipped_samples = 0;  // reads of bad training samples that others took the place of
 };
 
 // Writes metrics.jsonl and the other files of a run directory. Every rank has one and calls it

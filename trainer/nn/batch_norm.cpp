@@ -1,24 +1,29 @@
 #include "trainer/nn/batch_norm.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "comm/base/error.h"
+#include "trainer/nn/sample_sets.h"
 
 namespace largo::nn {
 
 BatchNorm::BatchNorm(const NormOptions& options, int64_t channels)
-    : Norm(channels),
+    : Norm(options, channels),
       running_mean(register_buffer("running_mean", torch::zeros({channels}))),
       running_var(register_buffer("running_var", torch::ones({channels}))),
       num_batches_tracked(register_buffer("num_batches_tracked", torch::zeros({}, torch::kInt64))),
-      momentum_(options.momentum),
-      epsilon_(options.epsilon) {}
+      momentum_(options.momentum) {}
 
 torch::Tensor BatchNorm::forward(const torch::Tensor& x, const StepContext& context) {
-  if (context.training) return forward_training(x, context);
+  if (context.training) {
+    if (collected_) collect(x);
+    return forward_training(x, context);
+  }
   if (x.size(0) == 0) return forward_empty(x);
   return at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/false, momentum_,
-                        epsilon_, /*cudnn_enabled=*/true);
+                        epsilon(), /*cudnn_enabled=*/true);
 }
 
 void BatchNorm::deposit_into(torch::Tensor mean, torch::Tensor variance) {
@@ -28,7 +33,7 @@ void BatchNorm::deposit_into(torch::Tensor mean, torch::Tensor variance) {
 
 void BatchNorm::deposit(const torch::Tensor& mean, const torch::Tensor& unbiased_variance,
                         int64_t rank_samples, const StepContext& context) {
-  if (!pending_mean_.defined() || rank_samples == 0) return;
+  if (collected_ || !pending_mean_.defined() || rank_samples == 0) return;
   LARGO_CHECK(context.step_samples >= rank_samples, "a step of ", context.step_samples,
               " samples has a micro-batch of ", rank_samples);
   const torch::NoGradGuard no_grad;
@@ -44,6 +49,24 @@ void BatchNorm::update_running() {
   running_mean.lerp_(pending_mean_, momentum_);
   running_var.lerp_(pending_var_, momentum_);
   num_batches_tracked.add_(1);
+}
+
+void BatchNorm::start_collecting() {
+  const torch::Tensor zeros = torch::zeros_like(running_mean, torch::kFloat64);
+  collected_ = Moments{.count = 0, .mean = zeros, .variance = zeros};
+}
+
+void BatchNorm::collect(const torch::Tensor& x) {
+  const torch::NoGradGuard no_grad;
+  const Moments more = moments_of(x);
+  const std::array<int64_t, 2> counts = {collected_->count, more.count};
+  collected_ = pool(counts, torch::stack({collected_->mean, more.mean}),
+                    torch::stack({collected_->variance, more.variance}));
+}
+
+Moments BatchNorm::stop_collecting() {
+  LARGO_CHECK(collected_.has_value(), "collecting was not started");
+  return *std::exchange(collected_, std::nullopt);
 }
 
 void BatchNorm::to(torch::Device device, torch::Dtype dtype, bool non_blocking) {
@@ -67,6 +90,35 @@ torch::Tensor RankBatchNorm::forward_training(const torch::Tensor& x, const Step
   const bool one_value = x.numel() == x.size(1);  // whose unbiased variance is 0 / 0
   deposit(mean, one_value ? torch::zeros_like(variance) : variance, x.size(0), context);
   return y;
+}
+
+GhostBatchNorm::GhostBatchNorm(const NormOptions& options, int64_t channels)
+    : BatchNorm(options, channels), virtual_batch_(options.virtual_batch) {}
+
+torch::Tensor GhostBatchNorm::forward_training(const torch::Tensor& x, const StepContext& context) {
+  if (x.size(0) == 0) return forward_empty(x);
+  const SampleSets sets = make_sets(x, virtual_batch_);
+  const SetStatistics& statistics = sets.statistics;
+  // The mean of the virtual batches' statistics, by their samples.
+  std::vector<double> mean_shares, variance_shares;
+  for (const int64_t count : statistics.counts) {
+    mean_shares.push_back(static_cast<double>(count * x.size(1)) / static_cast<double>(x.numel()));
+    variance_shares.push_back(mean_shares.back() * unbiased_factor(count));
+  }
+  const auto weighted = [&](const std::vector<double>& shares, const torch::Tensor& values) {
+    return torch::tensor(shares, torch::kFloat64).to(x.device()).matmul(values);
+  };
+  deposit(weighted(mean_shares, statistics.mean), weighted(variance_shares, statistics.variance),
+          x.size(0), context);
+  return normalize(x, sets, statistics, weight, bias, epsilon());
+}
+
+std::vector<BatchNorm*> batch_norms_of(torch::nn::Module& model) {
+  std::vector<BatchNorm*> layers;
+  for (const auto& module : model.modules(/*include_self=*/false)) {
+    if (auto* const layer = dynamic_cast<BatchNorm*>(module.get())) layers.push_back(layer);
+  }
+  return layers;
 }
 
 }  // namespace largo::nn

@@ -1,6 +1,11 @@
-// Batch normalization: running statistics, evaluation, and the kind with statistics per rank.
+// Batch normalization: running statistics, evaluation, and the kinds with statistics of one rank.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "trainer/nn/moments.h"
 #include "trainer/nn/norm.h"
 
 namespace largo::nn {
@@ -25,6 +30,11 @@ class BatchNorm : public Norm {
   // buffer = (1 - momentum) * buffer + momentum * deposited; one more batch tracked.
   void update_running();
 
+  // From start_collecting() on, training forwards deposit nothing; instead stop_collecting()
+  // returns the moments of all values that they saw on this rank, whatever the kind.
+  void start_collecting();
+  Moments stop_collecting();
+
   // The count of batches stays an integer.
   void to(torch::Device device, torch::Dtype dtype, bool non_blocking = false) override;
   void to(torch::Dtype dtype, bool non_blocking = false) override;
@@ -40,13 +50,13 @@ class BatchNorm : public Norm {
   void deposit(const torch::Tensor& mean, const torch::Tensor& unbiased_variance,
                int64_t rank_samples, const StepContext& context);
 
-  double epsilon() const { return epsilon_; }
-
  private:
+  void collect(const torch::Tensor& x);
+
   double momentum_;
-  double epsilon_;
   torch::Tensor pending_mean_;
   torch::Tensor pending_var_;
+  std::optional<Moments> collected_;
 };
 
 // Statistics of this rank's micro-batch.
@@ -57,5 +67,20 @@ class RankBatchNorm final : public BatchNorm {
  private:
   torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context) override;
 };
+
+// Statistics of each `virtual_batch` consecutive samples of this rank's micro-batch; the last
+// virtual batch may have fewer. Equals RankBatchNorm on as many ranks as there are virtual batches.
+class GhostBatchNorm final : public BatchNorm {
+ public:
+  GhostBatchNorm(const NormOptions& options, int64_t channels);
+
+ private:
+  torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context) override;
+
+  int64_t virtual_batch_;
+};
+
+// All layers with running statistics, in the order of the model's modules. The model owns them.
+std::vector<BatchNorm*> batch_norms_of(torch::nn::Module& model);
 
 }  // namespace largo::nn

@@ -1,13 +1,17 @@
 #include "trainer/nn/catalog.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "comm/base/error.h"
 #include "comm/base/suggest.h"
+#include "trainer/nn/cnn3.h"
 #include "trainer/nn/lenet.h"
 #include "trainer/nn/memory_format.h"
 #include "trainer/nn/mlp.h"
 #include "trainer/nn/resnet.h"
+#include "trainer/nn/vgg.h"
 
 namespace largo::nn {
 
@@ -47,26 +51,73 @@ std::shared_ptr<Model> ModelCatalog::make(const ModelSpec& spec, comm::Communica
 void add_builtin_models(ModelCatalog& catalog) {
   catalog.add("mlp", mlp_entry());
   catalog.add("lenet", lenet_entry());
+  catalog.add("cnn3", cnn3_entry());
+  catalog.add("vgg16", vgg16_entry());
   for (const int64_t depth : {8, 20, 32, 44, 56, 110}) {
     catalog.add(concat("resnet", depth), cifar_resnet_entry(depth));
   }
+  for (const int64_t depth : {18, 34, 50, 101}) {
+    catalog.add(concat("resnet", depth), resnet_entry(depth));
+  }
+}
+
+std::vector<OptionProblem> all_of(std::vector<std::vector<OptionProblem>> found) {
+  std::vector<OptionProblem> problems;
+  for (auto& some : found) std::move(some.begin(), some.end(), std::back_inserter(problems));
+  return problems;
 }
 
 std::vector<OptionProblem> check_no_norm(const ModelSpec& spec) {
-  if (!spec.norm_given) return {};
-  return {{"model.norm.kind", spec.options.name + " has no normalization; leave model.norm out"}};
+  std::vector<OptionProblem> problems;
+  const std::string& name = spec.options.name;
+  if (spec.norm_given) {
+    problems.push_back({"model.norm.kind", name + " has no normalization; leave model.norm out"});
+  }
+  if (spec.options.weight_standardization) {
+    problems.push_back({"model.weight_standardization",
+                        "is for convolutions that a norm follows; " + name + " has none"});
+  }
+  return problems;
+}
+
+std::vector<OptionProblem> check_no_stem(const ModelSpec& spec) {
+  if (!spec.options.stem) return {};
+  return {{"model.stem", "is for residual nets; leave it out for " + spec.options.name}};
+}
+
+std::vector<OptionProblem> check_size(const ModelSpec& spec, int64_t side) {
+  if (std::min(spec.height, spec.width) >= side) return {};
+  return {{"model.name", concat(spec.options.name, " takes images of at least ", side, "x", side,
+                                "; these are ", spec.height, "x", spec.width)}};
 }
 
 std::vector<OptionProblem> check_groups(const ModelSpec& spec, const std::string& layer,
                                         int64_t channels) {
-  const int64_t groups = spec.options.norm.groups;
-  if (spec.options.norm.kind != NormKind::kGroup || channels % groups == 0) return {};
+  const NormOptions& norm = spec.options.norm;
+  if (norm.kind != NormKind::kGroup || group_count(norm, channels) > 0) return {};
   std::vector<std::string> legal;
   for (int64_t divisor = 1; divisor <= channels; ++divisor) {
     if (channels % divisor == 0) legal.push_back(std::to_string(divisor));
   }
-  return {{"model.norm.groups", concat(groups, " groups do not divide the ", channels,
-                                       " channels of ", layer, "; legal: ", join(legal))}};
+  const std::string what =
+      concat("do not divide the ", channels, " channels of ", layer, "; legal: ", join(legal));
+  if (norm.channels_per_group) {
+    return {{"model.norm.channels_per_group",
+             concat("groups of ", *norm.channels_per_group, " ", what)}};
+  }
+  return {{"model.norm.groups", concat(norm.groups.value_or(kDefaultGroups), " groups ", what)}};
+}
+
+std::vector<OptionProblem> check_single_values(const ModelSpec& spec, const std::string& layer,
+                                               int64_t channels) {
+  const NormOptions& norm = spec.options.norm;
+  const bool single = norm.kind == NormKind::kInstance ||
+                      (norm.kind == NormKind::kGroup && group_count(norm, channels) == channels);
+  if (!single) return {};
+  return {{"model.norm.kind", concat(spec.height, "x", spec.width, " images leave one pixel at ",
+                                     layer, " of ", spec.options.name,
+                                     ", and a norm over single values is zero; legal: larger "
+                                     "images, another kind")}};
 }
 
 }  // namespace largo::nn

@@ -17,7 +17,7 @@ namespace largo::nn {
 
 // What a model is built from.
 struct ModelSpec {
-  ModelOptions options;
+  ModelOptions options = {};
   int64_t channels = 0;  // of the images
   int64_t height = 0;
   int64_t width = 0;
@@ -55,14 +55,29 @@ class ModelCatalog {
   std::map<std::string, ModelEntry> entries_;
 };
 
-// mlp, lenet, resnet8, resnet20, resnet32, resnet44, resnet56, resnet110.
+// mlp, lenet, cnn3, vgg16, resnet8, 20, 32, 44, 56, 110, 18, 34, 50, 101, in this order.
 void add_builtin_models(ModelCatalog& catalog);
 
-// For check functions: a problem where model.norm was given to a model without normalization.
+// What check functions are made of: each looks for one kind of problem, all_of() joins their finds.
+
+std::vector<OptionProblem> all_of(std::vector<std::vector<OptionProblem>> found);
+
+// model.norm or model.weight_standardization given to a model without normalization.
 std::vector<OptionProblem> check_no_norm(const ModelSpec& spec);
 
-// A problem where group norm's groups do not divide the channels of `layer`.
+// model.stem given to a model that is no residual net.
+std::vector<OptionProblem> check_no_stem(const ModelSpec& spec);
+
+// Images smaller than `side` in height or width.
+std::vector<OptionProblem> check_size(const ModelSpec& spec, int64_t side);
+
+// Groups of group norm that do not divide the channels of `layer`.
 std::vector<OptionProblem> check_groups(const ModelSpec& spec, const std::string& layer,
                                         int64_t channels);
+
+// For a `layer` that sees one pixel per image: a norm over single values, whose output is zero
+// (instance norm, or group norm with one channel per group).
+std::vector<OptionProblem> check_single_values(const ModelSpec& spec, const std::string& layer,
+                                               int64_t channels);
 
 }  // namespace largo::nn

@@ -1,10 +1,15 @@
 #include "trainer/nn/init.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "trainer/base/keyed_random.h"
 
 namespace largo::nn {
 
 namespace {
+
+constexpr int64_t kValuesPerPart = int64_t{1} << 20;
 
 // 64-bit FNV-1a.
 uint64_t hash(std::string_view text) {
@@ -19,10 +24,14 @@ template <class Draw>
 void fill(torch::Tensor parameter, std::string_view name, uint64_t seed, const Draw& draw) {
   const torch::NoGradGuard no_grad;
   KeyedRandom random(seed, Purpose::kInit, 0, hash(name));
-  const torch::Tensor values = torch::empty(parameter.sizes(), torch::kFloat64);
-  double* const data = values.data_ptr<double>();
-  for (int64_t i = 0; i < values.numel(); ++i) data[i] = draw(random);
-  parameter.copy_(values);
+  // In parts: a whole layer in double precision beside the model would be the program's peak.
+  const int64_t rows = std::max<int64_t>(1, kValuesPerPart * parameter.size(0) / parameter.numel());
+  for (torch::Tensor part : parameter.split(rows)) {
+    const torch::Tensor values = torch::empty(part.sizes(), torch::kFloat64);
+    double* const data = values.data_ptr<double>();
+    for (int64_t i = 0; i < values.numel(); ++i) data[i] = draw(random);
+    part.copy_(values);
+  }
 }
 
 }  // namespace
@@ -34,6 +43,18 @@ void fill_normal(torch::Tensor parameter, std::string_view name, uint64_t seed, 
 void fill_uniform(torch::Tensor parameter, std::string_view name, uint64_t seed, double bound) {
   fill(parameter, name, seed,
        [bound](KeyedRandom& random) { return bound * (2 * random.uniform() - 1); });
+}
+
+void fill_convolutions(torch::nn::Module& model, uint64_t seed) {
+  for (auto& item : model.named_parameters()) {
+    if (item.value().dim() != 4) continue;
+    fill_normal(item.value(), item.key(), seed, std::sqrt(2.0 / fan_out(item.value())));
+  }
+}
+
+void fill_classifier(torch::nn::LinearImpl& layer, const std::string& name, uint64_t seed) {
+  fill_normal(layer.weight, name + ".weight", seed, 0.01);
+  torch::nn::init::zeros_(layer.bias);
 }
 
 int64_t fan_in(const torch::Tensor& weight) { return weight.numel() / weight.size(0); }

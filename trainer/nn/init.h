@@ -5,12 +5,19 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace largo::nn {
 
 void fill_normal(torch::Tensor parameter, std::string_view name, uint64_t seed, double std);
 void fill_uniform(torch::Tensor parameter, std::string_view name, uint64_t seed, double bound);
+
+// Every 4-d parameter of `model` He normal: N(0, 2 / fan-out), keyed by its name in `model`.
+void fill_convolutions(torch::nn::Module& model, uint64_t seed);
+
+// N(0, 0.01^2), bias 0. `name`: of the layer in the model.
+void fill_classifier(torch::nn::LinearImpl& layer, const std::string& name, uint64_t seed);
 
 // Inputs and outputs per value of a convolution's or a linear layer's weight.
 int64_t fan_in(const torch::Tensor& weight);

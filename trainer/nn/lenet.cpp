@@ -3,7 +3,6 @@
 #include <cmath>
 #include <string>
 
-#include "comm/base/error.h"
 #include "trainer/nn/init.h"
 #include "trainer/nn/memory_format.h"
 
@@ -45,14 +44,8 @@ class LeNet final : public Model {
   torch::nn::Linear fc1_, fc2_;
 };
 
-std::vector<OptionProblem> check(const ModelSpec& spec) {
-  auto problems = check_no_norm(spec);
-  if (spec.height < kSmallest || spec.width < kSmallest) {
-    problems.push_back(
-        {"model.name", concat("lenet takes images of at least ", kSmallest, "x", kSmallest,
-                              "; these are ", spec.height, "x", spec.width)});
-  }
-  return problems;
+std::vector<OptionProblem> check_lenet(const ModelSpec& spec) {
+  return all_of({check_no_norm(spec), check_no_stem(spec), check_size(spec, kSmallest)});
 }
 
 }  // namespace
@@ -60,7 +53,7 @@ std::vector<OptionProblem> check(const ModelSpec& spec) {
 ModelEntry lenet_entry() {
   return {.make = [](const ModelSpec& spec, comm::Communicator&,
                      uint64_t seed) { return std::make_shared<LeNet>(spec, seed); },
-          .check = check};
+          .check = check_lenet};
 }
 
 }  // namespace largo::nn

@@ -18,10 +18,16 @@ torch::Tensor label_rank(const torch::Tensor& logits, const torch::Tensor& label
 
 }  // namespace
 
-torch::Tensor cross_entropy_sum(const torch::Tensor& logits, const torch::Tensor& labels,
+torch::Tensor cross_entropy_sum(const torch::Tensor& logits, const Targets& targets,
                                 double label_smoothing) {
-  return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum, /*ignore_index=*/-100,
-                                label_smoothing);
+  const auto against = [&](const torch::Tensor& labels) {
+    return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum, /*ignore_index=*/-100,
+                                  label_smoothing);
+  };
+  if (targets.mix == 1) return against(targets.labels);
+  // Cross entropy is linear in the target.
+  return targets.mix * against(targets.labels) +
+         (1 - targets.mix) * against(targets.partner_labels);
 }
 
 torch::Tensor top1_count(const torch::Tensor& logits, const torch::Tensor& labels) {

@@ -5,11 +5,18 @@
 
 namespace largo::nn {
 
-// The sum over samples of the cross entropy against (1 - s) * onehot(label) + s / classes, where s
-// is `label_smoothing`: a scalar of the logits' dtype. Nothing is divided by a number of samples:
-// the trainer divides by the step's. No samples give 0, with a graph.
-// logits [n, classes], labels [n] int64.
-torch::Tensor cross_entropy_sum(const torch::Tensor& logits, const torch::Tensor& labels,
+// What the samples of a batch should be classified as. With mixup the target of a sample is
+// mix * onehot(labels) + (1 - mix) * onehot(partner_labels).
+struct Targets {
+  torch::Tensor labels;               // [n] int64
+  torch::Tensor partner_labels = {};  // [n] int64; not looked at where mix is 1
+  double mix = 1;
+};
+
+// The sum over samples of the cross entropy against (1 - s) * target + s / classes, where s is
+// `label_smoothing`: a scalar of the logits' dtype. Nothing is divided by a number of samples: the
+// trainer divides by the step's. No samples give 0, with a graph. logits [n, classes].
+torch::Tensor cross_entropy_sum(const torch::Tensor& logits, const Targets& targets,
                                 double label_smoothing);
 
 // Samples whose label has the greatest logit (the first of equal ones): an int64 scalar.

@@ -2,21 +2,25 @@
 
 #include "comm/base/error.h"
 #include "trainer/nn/batch_norm.h"
+#include "trainer/nn/sample_sets.h"
 #include "trainer/nn/sync_batch_norm.h"
 
 namespace largo::nn {
 
-Norm::Norm(int64_t channels)
-    : weight(register_parameter("weight", torch::ones({channels}))),
-      bias(register_parameter("bias", torch::zeros({channels}))) {}
+Norm::Norm(const NormOptions& options, int64_t channels) : epsilon_(options.epsilon) {
+  if (!options.affine) return;
+  weight = register_parameter("weight", torch::ones({channels}));
+  bias = register_parameter("bias", torch::zeros({channels}));
+}
 
 torch::Tensor Norm::forward_empty(const torch::Tensor& x) const {
+  if (!weight.defined()) return x.clone();
   return x * weight.view({1, -1, 1, 1}) + bias.view({1, -1, 1, 1});
 }
 
-GroupNorm::GroupNorm(const NormOptions& options, int64_t channels)
-    : Norm(channels), groups_(options.groups), epsilon_(options.epsilon) {
-  LARGO_CHECK(channels % groups_ == 0, groups_, " groups, ", channels, " channels");
+GroupNorm::GroupNorm(const NormOptions& options, int64_t channels, int64_t groups)
+    : Norm(options, channels), groups_(groups) {
+  LARGO_CHECK(groups_ > 0 && channels % groups_ == 0, groups_, " groups, ", channels, " channels");
 }
 
 torch::Tensor GroupNorm::forward(const torch::Tensor& x, const StepContext&) {
@@ -24,11 +28,22 @@ torch::Tensor GroupNorm::forward(const torch::Tensor& x, const StepContext&) {
   // ATen's channels_last kernel on the CPU vectorizes over the channels of a group: below eight of
   // them the way through NCHW, both copies included, takes a third to a sixth of the time.
   if (x.is_cpu() && x.size(1) / groups_ < 8 && x.is_contiguous(at::MemoryFormat::ChannelsLast)) {
-    return at::group_norm(x.contiguous(), groups_, weight, bias, epsilon_)
+    return at::group_norm(x.contiguous(), groups_, weight, bias, epsilon())
         .contiguous(at::MemoryFormat::ChannelsLast);
   }
-  return at::group_norm(x, groups_, weight, bias, epsilon_);
+  return at::group_norm(x, groups_, weight, bias, epsilon());
 }
+
+torch::Tensor InstanceNorm::forward(const torch::Tensor& x, const StepContext&) {
+  if (x.size(0) == 0) return forward_empty(x);
+  const SampleSets sets = make_sets(x, /*set_samples=*/1);
+  return normalize(x, sets, sets.statistics, weight, bias, epsilon());
+}
+
+NoNorm::NoNorm(const NormOptions& options, int64_t channels)
+    : Norm({.epsilon = options.epsilon, .affine = false}, channels) {}
+
+torch::Tensor NoNorm::forward(const torch::Tensor& x, const StepContext&) { return x; }
 
 std::shared_ptr<Norm> make_norm(const NormOptions& options, int64_t channels,
                                 comm::Communicator& group) {
@@ -37,8 +52,16 @@ std::shared_ptr<Norm> make_norm(const NormOptions& options, int64_t channels,
       return std::make_shared<RankBatchNorm>(options, channels);
     case NormKind::kSyncBatch:
       return std::make_shared<SyncBatchNorm>(options, channels, group);
+    case NormKind::kGhostBatch:
+      return std::make_shared<GhostBatchNorm>(options, channels);
     case NormKind::kGroup:
-      return std::make_shared<GroupNorm>(options, channels);
+      return std::make_shared<GroupNorm>(options, channels, group_count(options, channels));
+    case NormKind::kLayer:
+      return std::make_shared<GroupNorm>(options, channels, 1);
+    case NormKind::kInstance:
+      return std::make_shared<InstanceNorm>(options, channels);
+    case NormKind::kNone:
+      return std::make_shared<NoNorm>(options, channels);
   }
   LARGO_CHECK(false, "norm kind ", static_cast<int>(options.kind));
 }

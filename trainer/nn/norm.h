@@ -16,27 +16,47 @@ namespace largo::nn {
 // over. Zero images are legal: zero come out, and weight and bias get zero gradients.
 class Norm : public torch::nn::Module {
  public:
-  explicit Norm(int64_t channels);  // weight 1, bias 0
+  // Weight 1, bias 0; neither unless options.affine.
+  Norm(const NormOptions& options, int64_t channels);
 
+  // In x's memory format. The caller may change it in place.
   virtual torch::Tensor forward(const torch::Tensor& x, const StepContext& context) = 0;
 
-  torch::Tensor weight;  // [channels]
-  torch::Tensor bias;    // [channels]
+  torch::Tensor weight;  // [channels]; undefined without affine
+  torch::Tensor bias;    // [channels]; undefined without affine
 
  protected:
-  // What forward returns for zero images, with weight and bias in its graph.
+  // What forward returns for zero images, with x, weight and bias in its graph.
   torch::Tensor forward_empty(const torch::Tensor& x) const;
+
+  double epsilon() const { return epsilon_; }
+
+ private:
+  double epsilon_;
 };
 
 // Over (channels / groups, height, width) of each image.
 class GroupNorm final : public Norm {
  public:
-  GroupNorm(const NormOptions& options, int64_t channels);
+  GroupNorm(const NormOptions& options, int64_t channels, int64_t groups);
   torch::Tensor forward(const torch::Tensor& x, const StepContext& context) override;
 
  private:
   int64_t groups_;
-  double epsilon_;
+};
+
+// Over (height, width) of each image and channel.
+class InstanceNorm final : public Norm {
+ public:
+  using Norm::Norm;
+  torch::Tensor forward(const torch::Tensor& x, const StepContext& context) override;
+};
+
+// Returns its input itself; no parameters.
+class NoNorm final : public Norm {
+ public:
+  NoNorm(const NormOptions& options, int64_t channels);
+  torch::Tensor forward(const torch::Tensor& x, const StepContext& context) override;
 };
 
 // The layer that the options ask for. sync_batch normalizes over the ranks of `group`, which must

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,19 +10,41 @@
 
 namespace largo::nn {
 
-enum class NormKind { kBatch, kSyncBatch, kGroup };
+enum class NormKind { kBatch, kSyncBatch, kGhostBatch, kGroup, kLayer, kInstance, kNone };
+enum class Stem { kCifar, kImagenet };
+
+// The ranks that sync_batch takes its statistics over: all, those of a node, or `number`
+// consecutive ones.
+struct SyncRanks {
+  enum class Kind { kWorld, kNode, kNumber };
+  Kind kind = Kind::kWorld;
+  int64_t number = 0;
+
+  friend bool operator==(const SyncRanks&, const SyncRanks&) = default;
+};
 
 struct NormOptions {
   NormKind kind = NormKind::kBatch;
-  int64_t groups = 8;     // group norm only
-  double momentum = 0.1;  // of the running statistics; batch and sync_batch only
+  SyncRanks sync_ranks = {};           // sync_batch only
+  int64_t virtual_batch = 32;          // ghost_batch only: samples per set of statistics
+  std::optional<int64_t> groups = {};  // group norm only: one of the two; neither is kDefaultGroups
+  std::optional<int64_t> channels_per_group = {};
+  double momentum = 0.1;  // of the running statistics; batch, sync_batch and ghost_batch only
   double epsilon = 1e-5;
+  bool affine = true;  // one weight and bias per channel
 };
+
+constexpr int64_t kDefaultGroups = 8;
+
+// Groups that group norm splits `channels` into; 0 where the options' number does not divide them.
+int64_t group_count(const NormOptions& options, int64_t channels);
 
 struct ModelOptions {
   std::string name;
   NormOptions norm;
-  bool zero_init_residual = true;  // residual nets: the last norm of each block starts at zero
+  bool weight_standardization = false;  // of every convolution that a norm follows
+  bool zero_init_residual = true;       // the last norm of each residual block starts at zero
+  std::optional<Stem> stem = {};        // residual nets; empty: the model's own
 };
 
 struct LossOptions {
@@ -32,4 +55,21 @@ struct LossOptions {
 void declare_options(OptionTable& table, ModelOptions& options);  // model.*
 void declare_options(OptionTable& table, LossOptions& options);   // loss.*
 
+// Combinations that are wrong whatever the model.
+std::vector<OptionProblem> check(const ModelOptions& options);
+
+// Synchronized normalization over a number of ranks that does not divide the world.
+std::vector<OptionProblem> check_sync_ranks(const NormOptions& options, int64_t world);
+
 }  // namespace largo::nn
+
+namespace largo {
+
+template <>
+struct OptionCodec<nn::SyncRanks> {
+  static constexpr const char* kType = "world, node or an integer >= 1";
+  static nn::SyncRanks parse(std::string_view text);
+  static std::string print(const nn::SyncRanks& value);
+};
+
+}  // namespace largo

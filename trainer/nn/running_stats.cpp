@@ -2,15 +2,12 @@
 
 namespace largo::nn {
 
-RunningStatistics::RunningStatistics(Model& model) {
+RunningStatistics::RunningStatistics(Model& model) : layers_(batch_norms_of(model)) {
   int64_t values = 0;
   auto options = torch::TensorOptions();
-  for (const auto& module : model.modules(/*include_self=*/false)) {
-    if (auto* const layer = dynamic_cast<BatchNorm*>(module.get())) {
-      layers_.push_back(layer);
-      values += 2 * layer->running_mean.numel();
-      options = layer->running_mean.options();
-    }
+  for (const BatchNorm* const layer : layers_) {
+    values += 2 * layer->running_mean.numel();
+    options = layer->running_mean.options();
   }
   pending_ = torch::zeros({values}, options);
   int64_t offset = 0;

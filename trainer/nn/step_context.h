@@ -12,8 +12,10 @@ namespace largo::nn {
 // alive until backward is done.
 struct StepContext {
   bool training = false;
-  int64_t step = 0;                                // completed updates
-  std::span<const int64_t> samples_per_rank = {};  // of this micro-batch, one per rank; may be zero
+  int64_t step = 0;  // completed updates
+  // Of this micro-batch, one count per rank of the normalization group, in the group's order; zeros
+  // are legal.
+  std::span<const int64_t> samples_per_rank = {};
   int64_t step_samples = 0;              // of the whole step: all ranks, all micro-batches
   std::span<const SampleKey> keys = {};  // of this rank's samples of this micro-batch
 };

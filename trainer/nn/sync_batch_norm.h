@@ -9,11 +9,10 @@ namespace largo::nn {
 // on each rank, zero included: values, input gradients and running statistics. The gradients of
 // weight and bias are sums over this rank's samples only: the gradient reduction adds the ranks up.
 //
-// Forward: every rank gathers all (mean, biased variance) and merges them in rank order, in double
-// precision, by Chan's formula; the counts come from StepContext::samples_per_rank, which must name
-// one count per rank of the group. Backward: one sum over the ranks of (sum dy, sum dy * xhat).
-// So one collective each, on the calling thread, which every rank of the group must reach.
-// Formulas: Chan, Golub, LeVeque 1979, eq. 2.1; Ioffe and Szegedy 2015, section 3.
+// Forward: every rank gathers all (mean, biased variance) and pools them in rank order, in double
+// precision; the counts come from StepContext::samples_per_rank, which must name one count per rank
+// of the group. Backward: one sum over the ranks of (sum dy, sum dy * xhat). So one collective
+// each, on the calling thread, which every rank of the group must reach.
 //
 // `group` must outlive the layer and every backward through it.
 class SyncBatchNorm final : public BatchNorm {
