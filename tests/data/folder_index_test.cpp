@@ -13,7 +13,6 @@ namespace {
 
 using testing::ElementsAre;
 
-// What a folder of another machine says must not lead out of data.path.
 FolderIndex small_index() {
   FolderIndex index;
   index.classes = {"cat", "dog"};
@@ -66,6 +65,17 @@ TEST(FolderIndex, DamageIsAnErrorAndNeverMore) {
   }
 }
 
+TEST(FolderIndex, FilesHaveOneOfTheFolders) {
+  FolderIndex index = small_index();
+  index.train.add(3, "1.png");
+  failure(ExitCode::kBadData, [&] { parse_folder_index(encode(index)); });
+  index = small_index();
+  index.train = FolderFiles({{"cat", 2, 1}});  // there are two classes
+  index.train.add(0, "1.png");
+  failure(ExitCode::kBadData, [&] { parse_folder_index(encode(index)); });
+}
+
+// What comes with a data set must not lead out of data.path.
 TEST(FolderIndex, PathsStayInside) {
   for (const char* name : {"", ".", "..", "a/b", "/etc/passwd"}) {
     FolderIndex index = small_index();

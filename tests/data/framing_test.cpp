@@ -64,12 +64,12 @@ TEST(ChooseRect, RandomDrawsStayAsTheyAre) {
 TEST(ChooseRect, RandomIsDistributedAsInTorchvision) {
   struct Case {
     int64_t image_height, image_width;
-    double height, width, top, left, spread;
+    double height, width, top, left, spread, centred;
   };
-  for (const Case& c : {Case{375, 500, 270.29, 282.27, 52.29, 108.72, 0.1640},
-                        Case{100, 300, 78.35, 83.00, 10.83, 108.26, 0.1672},
-                        Case{64, 64, 43.13, 43.14, 10.42, 10.43, 0.1602}}) {
-    double height = 0, width = 0, top = 0, left = 0, ratio = 0, squares = 0;
+  for (const Case& c : {Case{375, 500, 270.29, 282.27, 52.29, 108.72, 0.1640, 0},
+                        Case{100, 300, 78.35, 83.00, 10.83, 108.26, 0.1672, 0.0368},
+                        Case{64, 64, 43.13, 43.14, 10.42, 10.43, 0.1602, 0}}) {
+    double height = 0, width = 0, top = 0, left = 0, ratio = 0, squares = 0, centred = 0;
     constexpr int kDraws = 40'000;
     for (int64_t i = 0; i < kDraws; ++i) {
       const Rect rect = choose_rect(random(7, 0, i), c.image_height, c.image_width);
@@ -84,6 +84,8 @@ TEST(ChooseRect, RandomIsDistributedAsInTorchvision) {
           std::log(static_cast<double>(rect.width) / static_cast<double>(rect.height));
       ratio += logarithm / kDraws;
       squares += logarithm * logarithm / kDraws;
+      const bool widest = rect.height == c.image_height && rect.width == (4 * rect.height + 1) / 3;
+      centred += widest ? 1.0 / kDraws : 0;
     }
     const double tolerance = 0.01;
     EXPECT_NEAR(height / c.height, 1, tolerance);
@@ -91,6 +93,7 @@ TEST(ChooseRect, RandomIsDistributedAsInTorchvision) {
     EXPECT_NEAR(top / c.top, 1, 3 * tolerance);
     EXPECT_NEAR(left / c.left, 1, 2 * tolerance);
     EXPECT_NEAR(std::sqrt(squares - ratio * ratio) / c.spread, 1, 2 * tolerance);
+    EXPECT_NEAR(centred, c.centred, 0.004);  // after ten attempts
   }
 }
 

@@ -48,7 +48,7 @@ class IdxData : public testing::Test {
   }
   std::string load_failure(ExitCode code) {
     const std::string described = failure(code, [&] { builtin().describe(options, ""); });
-    const std::string loaded = failure(code, [&] { builtin().load(options, "", 1); });
+    std::string loaded = failure(code, [&] { builtin().load(options, "", 1); });
     EXPECT_EQ(described, loaded);
     return loaded;
   }

@@ -47,6 +47,7 @@ int colour_type(PngColour colour) {
 
 void write_palette(png_structp png, png_infop info, int entries) {
   std::vector<png_color> palette;
+  palette.reserve(static_cast<size_t>(entries));
   for (int i = 0; i < entries; ++i) {
     palette.push_back(
         {static_cast<png_byte>(i), static_cast<png_byte>(255 - i), static_cast<png_byte>(2 * i)});

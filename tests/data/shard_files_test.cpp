@@ -86,15 +86,18 @@ TEST_F(ShardFilesTest, AFileInUseStaysOpen) {
 
 TEST_F(ShardFilesTest, ServesManyThreads) {
   const ShardFiles files(make(9), /*most_open=*/2, /*random_reads=*/false);
-  std::vector<std::jthread> threads;
-  for (size_t start = 0; start < 4; ++start) {
-    threads.emplace_back([&files, start] {
-      for (size_t i = 0; i < 300; ++i) {
-        const size_t number = (start + i * 5) % 9;
-        EXPECT_EQ(text(*files.get(number), 0, 99), "file " + std::to_string(number));
-      }
-    });
+  {
+    std::vector<std::jthread> threads;
+    for (size_t start = 0; start < 4; ++start) {
+      threads.emplace_back([&files, start] {
+        for (size_t i = 0; i < 300; ++i) {
+          const size_t number = (start / 2 + i * 5) % 9;
+          EXPECT_EQ(text(*files.get(number), 0, 99), "file " + std::to_string(number));
+        }
+      });
+    }
   }
+  EXPECT_EQ(open_files(folder.path()), 2);
 }
 
 TEST_F(ShardFilesTest, RefusesFilesThatChanged) {
@@ -140,6 +143,18 @@ TEST_F(ShardFilesTest, OpenFileRefusesWhatIsNoFile) {
   EXPECT_EQ(code("/dev/null"), ExitCode::kBadData);
   EXPECT_EQ(code((folder.path() / "none").string()), ExitCode::kInputMissing);
   EXPECT_EQ(open_files(folder.path()), 0);
+}
+
+TEST_F(ShardFilesTest, OpenFileNamesThePlaceThatCannotBeRead) {
+  const OpenFile memory("/proc/self/mem", "cure");  // nothing is mapped at its start
+  std::vector<uint8_t> bytes(8);
+  try {
+    memory.read(16, bytes);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kIo);
+    EXPECT_THAT(error.what(), HasSubstr("/proc/self/mem: reading at byte 16 fails: "));
+  }
 }
 
 TEST(MemoryBytes, ReadWhatThereIs) {

@@ -245,6 +245,7 @@ TEST(TarFile, RefusesEveryTruncation) {
   }
   EXPECT_THAT(read(bytes.substr(0, bytes.size() - 512)).names(), ElementsAre(kLongName));
   EXPECT_THAT(refusal(""), HasSubstr("empty"));
+  EXPECT_THAT(refusal(tar_header("a", 1) + "x"), HasSubstr("1 bytes of data, but the file has 1"));
   EXPECT_THAT(refusal(bytes.substr(0, 2100)),
               AllOf(HasSubstr("byte 0: "), HasSubstr("700 bytes of data"), HasSubstr("truncated")));
 }

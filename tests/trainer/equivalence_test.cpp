@@ -99,7 +99,10 @@ TEST(Equivalence, PartialLastBatchesAndIdleRanks) {
                           .last_batch = LastBatch::kKeep,
                           .steps = 4,
                           .train_samples = 70,
-                          .shape = {3, 8, 8}};
+                          .shape = {3, 8, 8},
+                          .mixup = 0.4,
+                          .clip_norm = 1.0,
+                          .ema_decay = 0.9};
     options.batch = {.global = 64};
     EXPECT_EQ(difference(run_on_threads(options, 7), run_toy_alone(options), Precision::kFloat64),
               "");

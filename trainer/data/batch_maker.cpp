@@ -36,11 +36,13 @@ at::Tensor tensor_of(const int64_t* values, int64_t count) {
 
 }  // namespace
 
-BatchMaker::BatchMaker(const Dataset& dataset, const Transform& transform, SkippedSamples* skipped)
+BatchMaker::BatchMaker(const Dataset& dataset, const Transform& transform, SkippedSamples* skipped,
+                       size_t kept_batches)
     : reader_(dataset, transform.framing, transform.augment, transform.mean, transform.seed,
               skipped),
       dtype_(transform.dtype),
-      table_(make_table(transform)) {}
+      table_(make_table(transform)),
+      pool_(kept_batches) {}
 
 int64_t BatchMaker::begin(BatchRequest request, int64_t threads, BatchDraft& draft) const {
   const bool mixes = request.mix < 1 && !request.keys.empty();
@@ -50,10 +52,11 @@ int64_t BatchMaker::begin(BatchRequest request, int64_t threads, BatchDraft& dra
   draft.request = std::move(request);
   draft.labels.resize(static_cast<size_t>(images));
   draft.pixels.resize(static_cast<size_t>(images * reader_.shape().values()));
-  draft.images = at::empty({images, channels, height, width}, at::TensorOptions(dtype_),
-                           at::MemoryFormat::ChannelsLast);
+  const int64_t values = reader_.shape().values(), row = width * channels;
+  draft.images = pool_.take(images * values, dtype_)
+                     .as_strided({images, channels, height, width}, {values, 1, row, channels});
   draft.numbers = draft.images.mutable_data_ptr();
-  const int64_t fair = (images + threads - 1) / std::max<int64_t>(threads, 1);
+  const int64_t fair = (images + threads - 1) / threads;
   draft.chunk_samples = std::clamp<int64_t>(fair, 1, kMostChunkSamples);
   return (images + draft.chunk_samples - 1) / draft.chunk_samples;
 }

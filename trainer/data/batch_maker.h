@@ -14,6 +14,7 @@
 #include "trainer/data/normalize.h"
 #include "trainer/data/sample_reader.h"
 #include "trainer/data/skipped_samples.h"
+#include "trainer/data/tensor_pool.h"
 
 namespace largo::data {
 
@@ -43,7 +44,9 @@ struct WorkTimes {
 // With skipped == nullptr a sample that cannot be read is an error. Otherwise see SampleReader.
 class BatchMaker {
  public:
-  BatchMaker(const Dataset& dataset, const Transform& transform, SkippedSamples* skipped = nullptr);
+  // Memory of up to `kept_batches` batches is used again, once nobody has a reference to one.
+  BatchMaker(const Dataset& dataset, const Transform& transform, SkippedSamples* skipped = nullptr,
+             size_t kept_batches = 0);
 
   // Begins a batch, and returns the number of its chunks (0 for an empty batch), each of at most
   // 16 samples, or less where that gives every one of `threads` something to do.
@@ -65,6 +68,7 @@ class BatchMaker {
   SampleReader reader_;
   at::ScalarType dtype_;
   std::variant<PixelTable<float>, PixelTable<double>> table_;
+  mutable TensorPool pool_;
   mutable std::atomic<int64_t> read_ns_ = 0, resize_ns_ = 0, augment_ns_ = 0, normalize_ns_ = 0;
 };
 

@@ -55,6 +55,7 @@ std::vector<fs::path> find_files(const std::vector<std::string>& names, const Da
   const bool is_outer = fs::exists(folder / format.train.front(), error);
   const bool is_inner = !is_outer && fs::is_directory(inner, error);
   std::vector<fs::path> files;
+  files.reserve(names.size());
   for (const std::string& name : names) files.push_back((is_inner ? inner : folder) / name);
   return files;
 }

@@ -62,6 +62,7 @@ ImageHeader read_image_header(std::span<const uint8_t> file, const std::string& 
 void decode_image(std::span<const uint8_t> file, int64_t channels, const Framing& framing,
                   const std::string& name, Image& image) {
   LARGO_CHECK(channels == 1 || channels == 3, channels, " channels; legal: 1, 3");
+  LARGO_CHECK(framing.height > 0 && framing.width > 0, framing.height, " x ", framing.width);
   if (is_jpeg(file)) {
     JpegReader reader(file, name);
     const Rect rect = check_and_choose(reader.header(), channels, framing, name);

@@ -124,6 +124,7 @@ FolderIndex parse_folder_index(std::string_view bytes) {
   index.left_out = reader.number(kMostNumber);
   index.left_out_example = reader.text(kMostPathBytes);
   const uint64_t parts = reader.number(2);
+  if (parts == 0) reader.refuse("it has no parts");
   index.train = read_files(reader, index.classes.size());
   if (parts == 2) index.val = read_files(reader, index.classes.size());
   reader.check_end();

@@ -113,7 +113,7 @@ class ClassWalk {
       if (is_hidden(name)) {
         left_out_.add(folder / name);
       } else {
-        visit(path + "/" + name);
+        visit(concat(path, '/', name));
       }
     }
     above_.pop_back();

@@ -81,8 +81,8 @@ void cmyk_to_rgb(const uint8_t* from, int64_t pixels, uint8_t* to) {
 // The largest of 1, 2, 4, 8 by which `rect` can be reduced without falling below the size.
 int choose_reduction(const Rect& rect, int64_t height, int64_t width) {
   int reduction = 1;
-  while (reduction < 8 && rect.height >= 2 * reduction * height &&
-         rect.width >= 2 * reduction * width) {
+  while (reduction < 8 && rect.height >= height * 2 * reduction &&
+         rect.width >= width * 2 * reduction) {
     reduction *= 2;
   }
   return reduction;

@@ -19,20 +19,24 @@ RequestOf consecutive_samples(int64_t first, int64_t count, int64_t batch) {
 Loader::Loader(const Dataset& dataset, const Transform& transform, int64_t workers,
                RequestOf request_of, int64_t first_batch, int64_t end_batch,
                SkippedSamples* skipped)
-    : maker_(dataset, transform, skipped),
+    : maker_(dataset, transform, skipped, kAhead + 2),  // with the caller's, and one that waits
       request_of_(std::move(request_of)),
       slots_(workers > 0 ? kAhead : 1),
-      pool_({.begin =
-                 [this, workers](int64_t number, int64_t slot) {
-                   return maker_.begin(request_of_(number), workers, slots_[slot].draft);
-                 },
-             .make =
-                 [this](int64_t slot, int64_t chunk, const std::stop_token& stop) {
-                   maker_.make_chunk(slots_[slot].draft, chunk, stop);
-                 },
-             .finish =
-                 [this](int64_t slot) { slots_[slot].batch = maker_.finish(slots_[slot].draft); }},
-            workers, static_cast<int64_t>(slots_.size()), first_batch, end_batch) {}
+      pool_(work(std::max<int64_t>(workers, 1)), workers, static_cast<int64_t>(slots_.size()),
+            first_batch, end_batch) {}
+
+ChunkWork Loader::work(int64_t threads) {
+  const auto begin = [this, threads](int64_t number, int64_t slot) {
+    return maker_.begin(request_of_(number), threads, slots_[slot].draft);
+  };
+  const auto make = [this](int64_t slot, int64_t chunk, const std::stop_token& stop) {
+    maker_.make_chunk(slots_[slot].draft, chunk, stop);
+  };
+  const auto finish = [this](int64_t slot) {
+    slots_[slot].batch = maker_.finish(slots_[slot].draft);
+  };
+  return {begin, make, finish};
+}
 
 Batch Loader::next() {
   Batch batch;

@@ -19,8 +19,9 @@ RequestOf consecutive_samples(int64_t first, int64_t count, int64_t batch);
 
 // Hands out batches first_batch … end_batch − 1, with the same bits for any number of workers,
 // which share the samples of each batch. At most kAhead batches are ready or in the making,
-// whatever the number of workers; they, a byte per pixel value for each, and the batch the caller
-// holds are the memory it takes. With 0 workers next() makes the batch itself.
+// whatever the number of workers, and the memory of batches is used again when the caller has let
+// them go: it takes that of kAhead + 2 batches, or + 1 for each further one that the caller holds,
+// and kAhead times a byte per pixel value. With 0 workers next() makes the batch itself.
 //
 // `dataset`, `skipped`, and whatever request_of refers to, must outlive the loader. request_of is
 // called for one batch at a time, in order, from the workers' threads (from next() with 0 workers).
@@ -45,6 +46,8 @@ class Loader {
     BatchDraft draft;
     Batch batch;
   };
+
+  ChunkWork work(int64_t threads);
 
   BatchMaker maker_;
   RequestOf request_of_;

@@ -90,8 +90,7 @@ struct PngReader::State {
     png_set_chunk_malloc_max(png, 0);
     png_read_info(png, info);
     png_set_scale_16(png);
-    png_set_expand_gray_1_2_4_to_8(png);
-    png_set_palette_to_rgb(png);
+    png_set_expand(png);  // palettes and fewer than eight bits; transparency becomes alpha
     png_set_strip_alpha(png);
     if (channels == 3) png_set_gray_to_rgb(png);
     png_set_interlace_handling(png);

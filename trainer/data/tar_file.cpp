@@ -230,7 +230,7 @@ TarEntry TarReader::make_entry(const TarHeader& header, const Extensions& extens
                  .data_offset = position_,
                  .size = has_data(header.type) ? extensions.pax.size.value_or(header.size) : 0};
   const uint64_t left = source_.size() - position_;
-  if (entry.size > left || padded(entry.size) > left) {
+  if (padded(entry.size) > left) {
     refuse_tar(place(entry.header_offset), printable(entry.name), ": ", entry.size,
                " bytes of data, but the file has ", left, " left; it is truncated");
   }

@@ -19,10 +19,10 @@ struct TarIndex {
     size_t end = 0;  // of its samples in `samples`; they start where the shard before ends
   };
 
-  SampleShape shape;     // of the images; height and width are 0 where shards differ in it
-  int64_t left_out = 0;  // bad samples that are not in the index
-  std::vector<Shard> shards;
-  std::vector<TarSample> samples;
+  SampleShape shape = {};  // of the images; height and width are 0 where shards differ in it
+  int64_t left_out = 0;    // bad samples that are not in the index
+  std::vector<Shard> shards = {};
+  std::vector<TarSample> samples = {};
 
   int64_t classes() const;  // one more than the largest label
 };

@@ -12,12 +12,12 @@ namespace {
 constexpr double kStdEpsilon = 1e-5;
 
 torch::Tensor standardized(const torch::Tensor& weight) {
-  const auto values = static_cast<double>(weight.numel() / weight.size(0));
+  const int64_t values = weight.numel() / weight.size(0);
   const torch::Tensor centered = weight - weight.mean({1, 2, 3}, /*keepdim=*/true);
   // The norm, not std(): many times faster on the CPU, and its gradient at zero is zero too.
   const torch::Tensor std =
       at::linalg_vector_norm(centered, 2, at::IntArrayRef({1, 2, 3}), /*keepdim=*/true) /
-      std::sqrt(values - 1);
+      std::sqrt(static_cast<double>(values - 1));
   // One input channel leaves the strides open; the convolution chooses its kernel by them.
   return channels_last(centered / (std + kStdEpsilon));
 }

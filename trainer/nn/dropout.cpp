@@ -36,7 +36,7 @@ torch::Tensor Dropout::forward(const torch::Tensor& x, const StepContext& contex
 torch::Tensor Dropout::draw(std::span<const SampleKey> keys, int64_t values) const {
   const auto samples = static_cast<int64_t>(keys.size());
   const auto dropped_below = static_cast<uint64_t>(probability * 0x1p32);
-  const torch::Tensor keep = torch::empty({samples, values}, torch::kBool);
+  torch::Tensor keep = torch::empty({samples, values}, torch::kBool);
   bool* const data = keep.data_ptr<bool>();
   at::parallel_for(0, samples, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

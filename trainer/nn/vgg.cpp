@@ -14,6 +14,7 @@ namespace largo::nn {
 namespace {
 
 constexpr int64_t kSmallest = 32;  // side that leaves one value after the fifth pooling
+constexpr int64_t kPooledChannels = 512;
 constexpr int64_t kPooledSide = 7;
 constexpr double kDropout = 0.5;
 constexpr std::array<int64_t, 18> kChannels = {64,  64,  0,   128, 128, 0,   256, 256, 256, 0,
@@ -22,35 +23,8 @@ constexpr std::array<int64_t, 18> kChannels = {64,  64,  0,   128, 128, 0,   256
 class Vgg16 final : public Model {
  public:
   Vgg16(int64_t hidden, const ModelSpec& spec, comm::Communicator& group, uint64_t seed) {
-    const auto features =
-        register_module("features", std::make_shared<torch::nn::Module>("features"));
-    int64_t channels = spec.channels;
-    int number = 0;  // in torchvision's sequence: convolution, norm, ReLU, pooling are one each
-    for (const int64_t out : kChannels) {
-      if (out == 0) {
-        layers_.emplace_back();
-        ++number;
-        continue;
-      }
-      layers_.push_back(add_conv_norm(*features, std::to_string(number), std::to_string(number + 1),
-                                      {.in = channels, .out = out, .bias = true}, spec.options,
-                                      group));
-      channels = out;
-      number += 3;
-    }
-    const auto classifier =
-        register_module("classifier", std::make_shared<torch::nn::Module>("classifier"));
-    const auto linear = [&](const char* name, int64_t in, int64_t out) {
-      return classifier->register_module(name, torch::nn::Linear(in, out));
-    };
-    const auto dropout = [&](const char* name, uint64_t layer) {
-      return classifier->register_module(name, std::make_shared<Dropout>(kDropout, seed, layer));
-    };
-    fc1_ = linear("0", channels * kPooledSide * kPooledSide, hidden);
-    dropout1_ = dropout("2", 0);
-    fc2_ = linear("3", hidden, hidden);
-    dropout2_ = dropout("5", 1);
-    fc3_ = linear("6", hidden, spec.classes);
+    add_features(spec, group);
+    add_classifier(hidden, spec.classes, seed);
     initialize(seed);
   }
 
@@ -66,6 +40,40 @@ class Vgg16 final : public Model {
   }
 
  private:
+  void add_features(const ModelSpec& spec, comm::Communicator& group) {
+    const auto features =
+        register_module("features", std::make_shared<torch::nn::Module>("features"));
+    int64_t in = spec.channels;
+    int number = 0;  // in torchvision's sequence: convolution, norm, ReLU, pooling are one each
+    for (const int64_t out : kChannels) {
+      if (out == 0) {
+        layers_.emplace_back();
+        ++number;
+        continue;
+      }
+      layers_.push_back(add_conv_norm(*features, std::to_string(number), std::to_string(number + 1),
+                                      {.in = in, .out = out, .bias = true}, spec.options, group));
+      in = out;
+      number += 3;
+    }
+  }
+
+  void add_classifier(int64_t hidden, int64_t classes, uint64_t seed) {
+    const auto classifier =
+        register_module("classifier", std::make_shared<torch::nn::Module>("classifier"));
+    const auto linear = [&](const char* name, int64_t in, int64_t out) {
+      return classifier->register_module(name, torch::nn::Linear(in, out));
+    };
+    const auto dropout = [&](const char* name, uint64_t layer) {
+      return classifier->register_module(name, std::make_shared<Dropout>(kDropout, seed, layer));
+    };
+    fc1_ = linear("0", kPooledChannels * kPooledSide * kPooledSide, hidden);
+    dropout1_ = dropout("2", 0);
+    fc2_ = linear("3", hidden, hidden);
+    dropout2_ = dropout("5", 1);
+    fc3_ = linear("6", hidden, classes);
+  }
+
   void initialize(uint64_t seed) {
     fill_convolutions(*this, seed);
     const torch::NoGradGuard no_grad;
