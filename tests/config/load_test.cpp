@@ -147,9 +147,16 @@ TEST(LoadConfig, NoneForNestedSections) {
        "lr: {base: 0.1, base_batch: 64, warmup: none}\ntrain: {length: 1ep}\n"},
       {});
   EXPECT_EQ(config.values.lr.warmup.kind, optim::WarmupKind::kNone);
-  // batch is the default, so "none" would not be what it says
-  EXPECT_THAT(errors_of(kSmallest, {"model.norm=none"}),
-              HasSubstr("model.norm.kind: \"none\" is not known; legal: batch"));
+}
+
+TEST(LoadConfig, OneWordForASectionIsItsKind) {
+  const LoadedConfig config =
+      load_config({"x.yaml", kSmallest}, {"model.norm=none", "data.shuffle=blocks"});
+  EXPECT_EQ(config.values.model.norm.kind, nn::NormKind::kNone);
+  EXPECT_EQ(config.values.data.shuffle.kind, data::ShuffleKind::kBlocks);
+  EXPECT_THAT(errors_of(kSmallest, {"model.norm=no"}),
+              HasSubstr("model.norm.kind: \"no\" is not known; legal: batch"));
+  EXPECT_THAT(errors_of(kSmallest, {"data.augment=flip"}), HasSubstr("legal: a map of pad_crop"));
 }
 
 TEST(LoadConfig, LaterProblemsGetTheirLines) {

@@ -41,7 +41,10 @@ TEST(CrossEntropySumTest, MixedTargets) {
     loss.backward();
     const torch::Tensor gradient = logits.grad().clone();
 
-    const torch::Tensor soft = 0.7 * at::one_hot(labels, 5) + 0.3 * at::one_hot(partners, 5);
+    const auto one_hot = [](const torch::Tensor& of) {
+      return at::one_hot(of, 5).to(torch::kFloat64);
+    };
+    const torch::Tensor soft = 0.7 * one_hot(labels) + 0.3 * one_hot(partners);
     logits.mutable_grad().reset();
     const torch::Tensor want =
         at::cross_entropy_loss(logits, soft, {}, at::Reduction::Sum, -100, smoothing);

@@ -55,8 +55,8 @@ std::string data_index(const config::LoadedConfig& config, const Catalogs& catal
 std::string data_index_on_all_ranks(const config::LoadedConfig& config, const Catalogs& catalogs,
                                     const comm::MpiSession& session, Log& log);
 
-// The data sets, as a collective: staged to each node's disk and kept in memory where that was asked
-// for or fits.
+// The data sets, as a collective: staged to each node's disk where that was asked for, kept in
+// memory where they fit.
 data::Datasets load_data(const config::LoadedConfig& config, const Catalogs& catalogs,
                          const std::string& index, const data::DataInfo& info,
                          const comm::MpiSession& session);

@@ -143,7 +143,7 @@ class Collector {
       if (node.lost_keys) given_.refused.insert(path);
       return visit_map(path, node);
     }
-    if (node.kind == Kind::kScalar && node.text == "none" && visit_none(path, key_at, node)) return;
+    if (node.kind == Kind::kScalar && visit_scalar_for_section(path, key_at, node)) return;
     given_.refused.insert(path);
     if (node.kind == Kind::kRefused) return;
     problem(path, node.kind == Kind::kNull ? key_at : node.at,
@@ -153,13 +153,14 @@ class Collector {
                    "; legal: ", keys_.words_of_section(path)));
   }
 
-  // "none" for a nested section is its kind, if it has one, or else all its defaults.
-  bool visit_none(const std::string& path, Position key_at, const YamlNode& node) {
+  // One word for a nested section is its kind, if it has one; else "none" is all its defaults.
+  bool visit_scalar_for_section(const std::string& path, Position key_at, const YamlNode& node) {
     if (parent_path(path).empty()) return false;
     if (const Option* kind = table_.find(path + ".kind")) {
       visit_option(*kind, key_at, node);
       return true;
     }
+    if (node.text != "none") return false;
     std::vector<std::string> below;
     for (const Option& option : table_.options()) {
       if (!is_below(option.key, path)) continue;

@@ -158,7 +158,7 @@ struct JpegReader::State {
     const int64_t first = std::max<int64_t>(rect.left - kMargin, 0);
     const int64_t end = std::min<int64_t>(rect.left + rect.width + kMargin, jpeg.output_width);
     auto left = static_cast<JDIMENSION>(first), width = static_cast<JDIMENSION>(end - first);
-    jpeg_crop_scanline(&jpeg, &left, &width);  // moves `left` to a multiple of 4 … 16
+    jpeg_crop_scanline(&jpeg, &left, &width);  // moves `left` to the start of a block
     return rect.left - left;
   }
 };
