@@ -11,7 +11,7 @@ namespace largo::nn {
 namespace {
 
 std::shared_ptr<Conv> make_conv(const ConvShape& shape, bool standardize) {
-  const auto conv = std::make_shared<Conv>(shape, standardize);
+  auto conv = std::make_shared<Conv>(shape, standardize);
   conv->to(torch::kFloat64);
   const torch::NoGradGuard no_grad;
   for (torch::Tensor& parameter : conv->parameters()) {
