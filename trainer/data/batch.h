@@ -23,6 +23,10 @@ struct BatchRequest {
 };
 
 // n may be 0: on uneven worlds a rank can be without samples.
+//
+// A raw batch, of Transform::dtype at::kByte, is to be normalized and mixed elsewhere: images holds
+// pixels, partner_labels is undefined, and where mix < 1 and there are samples images and labels
+// have one more, the sample after the last one.
 struct Batch {
   at::Tensor images;            // [n, channels, height, width], channels last in memory
   at::Tensor labels;            // [n] int64
@@ -35,10 +39,12 @@ struct Batch {
 struct Transform {
   std::vector<double> mean;  // per channel, of pixels scaled to 0..1
   std::vector<double> std;
-  at::ScalarType dtype = at::kFloat;  // or at::kDouble
-  Framing framing;                    // size and cut; seed and key are filled in for each sample
-  AugmentOptions augment = {};        // pad_crop, flip, cutout; by default nothing
-  uint64_t seed = 0;                  // of framing and augmentation
+  // Or at::kDouble; at::kByte for raw batches; at::kBFloat16 where it is made on a device.
+  at::ScalarType dtype = at::kFloat;
+  bool pinned = false;          // the batch is in page-locked memory, from which a GPU copies
+  Framing framing;              // size and cut; seed and key are filled in for each sample
+  AugmentOptions augment = {};  // pad_crop, flip, cutout; by default nothing
+  uint64_t seed = 0;            // of framing and augmentation
 };
 
 }  // namespace largo::data

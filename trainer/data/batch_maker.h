@@ -23,7 +23,7 @@ struct BatchDraft {
   BatchRequest request;
   int64_t chunk_samples = 1;
   std::vector<int64_t> labels;
-  std::vector<uint8_t> pixels;  // of one image after the other, as Image has them
+  std::vector<uint8_t> pixels;  // of one image after the other, as Image has them; raw: unused
   at::Tensor images;            // of all images; with mixup after_last's is the last one
   void* numbers = nullptr;      // what `images` holds
 };
@@ -52,11 +52,11 @@ class BatchMaker {
   // 16 samples, or less where that gives every one of `threads` something to do.
   int64_t begin(BatchRequest request, int64_t threads, BatchDraft& draft) const;
 
-  // Reads the samples of a chunk and normalizes them. Returns early, with the work undone, once
-  // `stop` is requested.
+  // Reads the samples of a chunk and, unless the batch is raw, normalizes them. Returns early, with
+  // the work undone, once `stop` is requested.
   void make_chunk(BatchDraft& draft, int64_t chunk, const std::stop_token& stop) const;
 
-  // After all chunks: mixes.
+  // After all chunks: mixes, unless the batch is raw.
   Batch finish(BatchDraft& draft) const;
 
   // All of the above.
@@ -65,10 +65,17 @@ class BatchMaker {
   WorkTimes times() const;
 
  private:
+  using Table = std::variant<PixelTable<float>, PixelTable<double>>;
+
+  static Table make_table(const Transform& transform);
+  bool is_raw() const { return dtype_ == at::kByte; }
+  at::Tensor labels(const int64_t* values, int64_t count) const;
+
   SampleReader reader_;
   at::ScalarType dtype_;
-  std::variant<PixelTable<float>, PixelTable<double>> table_;
+  Table table_;  // raw batches do not use it
   mutable TensorPool pool_;
+  mutable TensorPool label_pool_;
   mutable std::atomic<int64_t> read_ns_ = 0, resize_ns_ = 0, augment_ns_ = 0, normalize_ns_ = 0;
 };
 

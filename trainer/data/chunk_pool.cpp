@@ -41,6 +41,11 @@ void ChunkPool::next(const std::function<void(int64_t slot)>& take) {
   changed_.notify_one();
 }
 
+bool ChunkPool::ready() {
+  const std::lock_guard lock(mutex_);
+  return taken_ < end_ && job(taken_).ready && !job(taken_).error;
+}
+
 void ChunkPool::work(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   while (changed_.wait(lock, stop, [this] { return has_work(); }) && !stop.stop_requested()) {

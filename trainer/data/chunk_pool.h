@@ -40,6 +40,9 @@ class ChunkPool {
   // rethrown, again with every further call; the products before are not affected.
   void next(const std::function<void(int64_t slot)>& take);
 
+  // Whether next() would neither wait nor throw. With 0 workers it always has work to do: no.
+  bool ready();
+
  private:
   struct Job {
     int64_t chunks = 0;

@@ -38,6 +38,9 @@ class Loader {
   // again with every further call.
   Batch next();
 
+  // Whether next() would hand out a batch without waiting or throwing. With 0 workers: no.
+  bool ready() { return pool_.ready(); }
+
   // Of all batches so far. Any thread may call it.
   WorkTimes times() const { return maker_.times(); }
 

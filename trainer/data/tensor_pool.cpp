@@ -16,7 +16,7 @@ at::Tensor TensorPool::take(int64_t size, at::ScalarType dtype) {
     return tensor.narrow(0, 0, size);
   }
   std::erase_if(tensors_, is_free);  // too small
-  at::Tensor made = at::empty({size}, at::TensorOptions(dtype));
+  at::Tensor made = at::empty({size}, at::TensorOptions(dtype).pinned_memory(pinned_));
   if (tensors_.size() < most_) tensors_.push_back(made);
   return made.narrow(0, 0, size);  // another tensor on the same storage
 }
