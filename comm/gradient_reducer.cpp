@@ -40,6 +40,9 @@ GradientReducer::GradientReducer(std::vector<at::Tensor> parameters, at::Tensor 
                 at::toString(parameter.scalar_type()));
   }
   check_ranks_agree();
+  if (options_.check != nullptr && options_.verify_steps > 0) {
+    sum_check_.emplace(*options_.check, options_.verify_steps);
+  }
   // Without a known order: the reverse of the registration, which is close to what backward does.
   std::vector<int64_t> order = options_.order;
   if (order.empty()) {
@@ -137,6 +140,13 @@ void GradientReducer::lay_out(const std::vector<int64_t>& order) {
       offset += parameters_[p].numel();
     }
     start += elements[b];
+    const bool rides = b + 1 == buckets_.size();
+    const at::Tensor gradients =
+        buckets_[b].flat.narrow(0, 0, elements[b] - (rides ? extra_elements : 0));
+    buckets_[b].sent =
+        options_.wire_dtype
+            ? at::empty_like(gradients, gradients.options().dtype(*options_.wire_dtype))
+            : buckets_[b].flat;
   }
   extra_slot_ = arena.narrow(0, total - extra_elements, extra_elements);
 }
@@ -164,6 +174,8 @@ std::vector<int64_t> GradientReducer::agreed_order() {
 }
 
 void GradientReducer::arm() {
+  const at::NoGradGuard no_grad;
+  take_all();
   armed_ = true;
   for (Bucket& bucket : buckets_) bucket.missing = static_cast<int64_t>(bucket.members.size());
 }
@@ -171,20 +183,43 @@ void GradientReducer::arm() {
 void GradientReducer::on_gradient(int64_t p) {
   const at::NoGradGuard no_grad;
   const std::scoped_lock lock(mutex_);
-  at::Tensor& incoming = parameters_[p].mutable_grad();
-  if (has_gradient_[p]) {
-    gradients_[p].add_(incoming);
+  Bucket& bucket = buckets_[bucket_of_[p]];
+  if (options_.pack) {
+    bucket.unpacked.push_back(p);
+    if (bucket.unpacked.size() == bucket.members.size()) take(bucket, bucket.unpacked);
   } else {
-    gradients_[p].copy_(incoming);
-    has_gradient_[p] = true;
+    take(bucket, {&p, 1});
   }
-  incoming.reset();  // the next backward hands its gradient over instead of adding to this one
   if (!armed_) return;
   observed_.push_back(p);
-  --buckets_[bucket_of_[p]].missing;
+  --bucket.missing;
   if (options_.overlap && world_.is_asynchronous()) {
     launch_ready_buckets();
     launched_in_backward_ = static_cast<int64_t>(next_bucket_);
+  }
+}
+
+// Moves gradients from .grad into the bucket. Called on the thread and stream that backward left
+// them on, or after it.
+void GradientReducer::take(Bucket& bucket, std::span<const int64_t> members) {
+  std::vector<at::Tensor> slots, incoming, slots_in_use, further;
+  for (const int64_t p : members) {
+    at::Tensor& gradient = parameters_[p].mutable_grad();
+    const bool first = !has_gradient_[p];
+    has_gradient_[p] = true;
+    (first ? slots : slots_in_use).push_back(gradients_[p]);
+    (first ? incoming : further).push_back(std::move(gradient));
+    gradient.reset();  // the next backward hands its gradient over instead of adding to this one
+  }
+  if (!slots.empty()) at::_foreach_copy_(slots, incoming);
+  if (!slots_in_use.empty()) at::_foreach_add_(slots_in_use, further);
+  bucket.unpacked.clear();
+}
+
+// Of buckets that backward did not fill: some of their parameters took no part in it.
+void GradientReducer::take_all() {
+  for (Bucket& bucket : buckets_) {
+    if (!bucket.unpacked.empty()) take(bucket, bucket.unpacked);
   }
 }
 
@@ -195,21 +230,30 @@ void GradientReducer::launch_ready_buckets() {
 }
 
 void GradientReducer::launch(Bucket& bucket) {
-  if (&bucket == &buckets_.back() && extra_.defined()) extra_slot_.copy_(extra_.view({-1}));
-  bucket.work = world_.all_reduce(bucket.flat);
+  const bool rides = &bucket == &buckets_.back() && extra_.defined();
+  if (rides) extra_slot_.copy_(extra_.view({-1}));
+  if (options_.wire_dtype) bucket.sent.copy_(bucket.flat.narrow(0, 0, bucket.sent.numel()));
+  if (sum_check_) sum_check_->keep(bucket.sent);
+  bucket.work = world_.all_reduce(bucket.sent);
+  if (rides && options_.wire_dtype) extra_work_ = world_.all_reduce(extra_slot_);
 }
 
 void GradientReducer::wait() {
   LARGO_CHECK(armed_, "wait() without an armed backward");
   const at::NoGradGuard no_grad;
+  take_all();
   for (size_t p = 0; p < parameters_.size(); ++p) {
     if (!has_gradient_[p]) gradients_[p].zero_();
   }
   while (next_bucket_ < buckets_.size()) launch(buckets_[next_bucket_++]);
+  std::vector<at::Tensor> sums;
   for (Bucket& bucket : buckets_) {
-    bucket.work.wait();
-    bucket.work = Work();
+    std::exchange(bucket.work, Work()).wait();
+    sums.push_back(bucket.sent);
+    if (options_.wire_dtype) bucket.flat.narrow(0, 0, bucket.sent.numel()).copy_(bucket.sent);
   }
+  std::exchange(extra_work_, Work()).wait();
+  if (sum_check_ && !sum_check_->compare(sums)) sum_check_.reset();
   if (extra_.defined()) extra_.view({-1}).copy_(extra_slot_);
   armed_ = false;
   if (order_.empty()) {

@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/sum_check.h"
 
 namespace largo::comm {
 
@@ -20,6 +22,16 @@ struct ReducerOptions {
   // Parameter numbers in the order in which buckets take them, from a checkpoint: the bits of the
   // sums depend on it. Empty: the order in which rank 0's first backward finishes them.
   std::vector<int64_t> order = {};
+  // Gradients stay where backward left them until a bucket has all of its own, and are then added
+  // to it by one kernel: for GPUs, where a kernel for each would cost more than its copy. On CPUs a
+  // gradient is added while it is still in the caches.
+  bool pack = false;
+  // What a bucket is turned into on its way between the ranks; the sums come back in the
+  // parameters' dtype. Riding values are not turned. Empty: nothing.
+  std::optional<at::ScalarType> wire_dtype = {};
+  // With `check`, the sums of the first so many steps are made again by it and compared.
+  int64_t verify_steps = 0;
+  Communicator* check = nullptr;  // of the same ranks, for tensors on the CPU
 };
 
 // One optimizer step is
@@ -35,8 +47,10 @@ struct ReducerOptions {
 // Parameters are dense leaves of one dtype, the same list on every rank; construction is a
 // collective and throws Error{kInternal} naming two ranks that disagree. A parameter that took no
 // part in a step counts as zero. The parameters keep their hooks until this object goes; it must
-// outlive no backward under way, and `world` must outlive it. One user thread; hooks may run on
-// autograd's. wait() blocks the calling thread until the last bucket is there.
+// outlive no backward under way, and `world` and `check` must outlive it. One user thread; hooks
+// may run on autograd's. wait() returns when gradients() may be read: on the host it blocks until
+// the last bucket is there; on CUDA the current stream waits, and the host only where sums are
+// verified (AgreedError{kUnavailable} names the bucket and the rank of one that is wrong).
 class GradientReducer {
  public:
   // `extra` (of the parameters' dtype, may be undefined) rides with the last bucket: it must be
@@ -68,14 +82,18 @@ class GradientReducer {
 
   struct Bucket {
     at::Tensor flat;
+    at::Tensor sent;               // what the ranks sum: flat, or its gradients in the wire's dtype
     std::vector<int64_t> members;  // parameter numbers
-    int64_t missing = 0;           // members that the armed backward has not finished yet
+    std::vector<int64_t> unpacked;  // members whose gradient is still in .grad
+    int64_t missing = 0;            // members that the armed backward has not finished yet
     Work work;
   };
 
   void check_ranks_agree() const;
   void lay_out(const std::vector<int64_t>& order);
   void on_gradient(int64_t parameter);
+  void take(Bucket& bucket, std::span<const int64_t> members);
+  void take_all();
   void launch_ready_buckets();
   void launch(Bucket& bucket);
   std::vector<int64_t> agreed_order();
@@ -84,11 +102,13 @@ class GradientReducer {
   at::Tensor extra_;
   Communicator& world_;
   ReducerOptions options_;
+  std::optional<SumCheck> sum_check_;
 
   std::mutex mutex_;  // hooks against each other; the user thread is outside backward then
   std::vector<Bucket> buckets_;
   std::vector<at::Tensor> gradients_;
   at::Tensor extra_slot_;           // the end of the last bucket
+  Work extra_work_;                 // of the riding values, where buckets change their dtype
   std::vector<int64_t> bucket_of_;  // by parameter
   std::vector<bool> has_gradient_;  // by parameter, in this step
   std::vector<int64_t> observed_;   // order of the armed backward

@@ -1,27 +1,65 @@
 #include "comm/groups.h"
 
 #include "comm/base/error.h"
+#include "comm/nccl_backend.h"
 #include "comm/self_communicator.h"
+#include "comm/staged_communicator.h"
 
 namespace largo::comm {
 
-bool use_overlap(const CommOptions& options, const MpiSession& session, int threads) {
+bool use_overlap(const CommOptions& options, const MpiSession& session, int threads,
+                 at::Device device) {
   if (session.size() == 1 || options.overlap == Overlap::kOff) return false;
-  if (options.overlap == Overlap::kOn) return true;
+  if (options.overlap == Overlap::kOn || !device.is_cpu()) return true;
   return threads > 1 || session.local_size() < session.size();
 }
 
-Groups make_groups(const CommOptions& options, const MpiSession& session, bool overlap,
-                   int norm_color) {
-  if (options.backend == Backend::kNccl) {
-    fail(ExitCode::kUnavailable,
-         "comm.backend: nccl needs a build of Largo with CUDA; legal in this one: auto, mpi");
-  }
-  if (session.size() == 1) {
-    return {std::make_unique<SelfCommunicator>(), std::make_unique<SelfCommunicator>()};
-  }
+namespace {
+
+Groups host_groups(const MpiSession& session, const GroupSetup& setup) {
   const auto all = session.make_communicator(/*asynchronous=*/false);
-  return {session.make_communicator(overlap), all->split(norm_color, session.rank())};
+  return {.world = session.make_communicator(setup.overlap),
+          .own_norms = all->split(setup.norm_ranks.front(), session.rank()),
+          .check = nullptr};
+}
+
+// Through one object, because the host waits for every collective.
+Groups staged_groups(const MpiSession& session, const GroupSetup& setup) {
+  Groups groups;
+  groups.world =
+      make_staged_communicator(session.make_communicator(/*asynchronous=*/false), setup.device);
+  groups.own_norms = groups.world->split(setup.norm_ranks.front(), session.rank());
+  return groups;
+}
+
+Groups nccl_groups(const CommOptions& options, const MpiSession& session, const GroupSetup& setup) {
+  Groups groups;
+  groups.world = make_nccl_communicator(session, session.make_communicator(/*asynchronous=*/false),
+                                        {.device = setup.device.index(),
+                                         .init_timeout_s = options.init_timeout.seconds,
+                                         .timeout_s = options.timeout.seconds,
+                                         .log_folder = setup.log_folder,
+                                         .share_gpu = setup.share_gpu});
+  groups.check = session.make_communicator(/*asynchronous=*/false);
+  const bool over_all = static_cast<int>(setup.norm_ranks.size()) == session.size();
+  if (!over_all || options.norm_communicator == NormCommunicator::kOwn) {
+    groups.own_norms = groups.world->split(setup.norm_ranks.front(), session.rank());
+  }
+  return groups;
+}
+
+}  // namespace
+
+Groups make_groups(const CommOptions& options, const MpiSession& session, const GroupSetup& setup) {
+  LARGO_CHECK(!setup.norm_ranks.empty(), "no ranks to normalize over");
+  if (session.size() == 1) {
+    return {.world = std::make_unique<SelfCommunicator>(setup.device),
+            .own_norms = nullptr,
+            .check = nullptr};
+  }
+  if (setup.device.is_cpu()) return host_groups(session, setup);
+  if (options.backend == Backend::kMpi) return staged_groups(session, setup);
+  return nccl_groups(options, session, setup);
 }
 
 }  // namespace largo::comm

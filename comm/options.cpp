@@ -23,6 +23,45 @@ void declare_options(OptionTable& table, CommOptions& options) {
            "reduce buckets while backward still runs; auto: off where all ranks are on one "
            "node with one thread each, which gains nothing",
        .effect = Effect::kSpeed});
+  table.add_choice<WireType>(
+      "comm.dtype", options.dtype,
+      {{"float32", WireType::kFloat32}, {"bfloat16", WireType::kBfloat16}},
+      {.description = "of gradients on their way between GPUs; bfloat16 halves the traffic and "
+                      "rounds at every hop"});
+  table.add_choice<NormCommunicator>(
+      "comm.norm_communicator", options.norm_communicator,
+      {{"shared", NormCommunicator::kShared}, {"own", NormCommunicator::kOwn}},
+      {.description = "whether sync_batch over all GPUs uses the NCCL communicator of the "
+                      "gradients or one of its own",
+       .effect = Effect::kSpeed});
+  table.add("comm.verify_steps", options.verify_steps, at_least<int64_t>(0),
+            {.description = "first steps whose NCCL sums are made again through MPI on the host "
+                            "and compared",
+             .effect = Effect::kOutput,
+             .unit = "steps"});
+  const Range<Time> some_time = {"> 0s", [](const Time& t) { return t.seconds > 0; }};
+  table.add("comm.init_timeout", options.init_timeout, some_time,
+            {.description = "how long GPUs' communicators may take to be made",
+             .effect = Effect::kOutput});
+  table.add("comm.timeout", options.timeout, some_time,
+            {.description = "how long one collective on GPUs may take before the run is ended",
+             .effect = Effect::kOutput});
+}
+
+std::vector<OptionProblem> check(const CommOptions& options, bool on_gpus) {
+  std::vector<OptionProblem> problems;
+  if (on_gpus) return problems;
+  if (options.backend == Backend::kNccl) {
+    problems.push_back({"comm.backend",
+                        "nccl works on GPUs, and this run is on the CPU "
+                        "(run.device); legal here: auto, mpi"});
+  }
+  if (options.dtype == WireType::kBfloat16) {
+    problems.push_back({"comm.dtype",
+                        "bfloat16 is summed by NCCL on GPUs, and this run is on the "
+                        "CPU (run.device); legal here: float32"});
+  }
+  return problems;
 }
 
 }  // namespace largo::comm

@@ -7,7 +7,7 @@
 namespace largo::comm {
 
 at::Tensor SelfCommunicator::allocate(int64_t elements, at::ScalarType dtype) {
-  return at::zeros({elements}, dtype);
+  return at::zeros({elements}, at::TensorOptions(device_).dtype(dtype));
 }
 
 Work SelfCommunicator::all_reduce(at::Tensor, ReduceOp) { return Work(); }
@@ -21,7 +21,7 @@ at::Tensor SelfCommunicator::all_gather(const at::Tensor& tensor) {
 }
 
 std::unique_ptr<Communicator> SelfCommunicator::split(int, int) {
-  return std::make_unique<SelfCommunicator>();
+  return std::make_unique<SelfCommunicator>(device_);
 }
 
 }  // namespace largo::comm

@@ -1,10 +1,11 @@
 # Finds LibTorch under TORCH_ROOT (cache or environment variable; launch/setup prints the folder) and makes
-#   torch::cpu    libtorch_cpu and libc10
+#   torch::cpu     libtorch_cpu and libc10
+#   torch::cuda    libtorch_cuda and libc10_cuda, where LibTorch has them
 # LibTorch's own find_package(Torch) is not used: on a wheel it insists on a CUDA toolkit.
 set(TORCH_ROOT "$ENV{TORCH_ROOT}" CACHE PATH "folder holding LibTorch's include/ and lib/")
 
 find_path(LibTorch_INCLUDE torch/csrc/api/include/torch/torch.h HINTS "${TORCH_ROOT}/include" NO_DEFAULT_PATH)
-foreach(library torch_cpu c10)
+foreach(library torch_cpu c10 torch_cuda c10_cuda)
   find_library(LibTorch_${library} ${library} HINTS "${TORCH_ROOT}/lib" NO_DEFAULT_PATH)
 endforeach()
 if(LibTorch_INCLUDE)
@@ -32,3 +33,5 @@ function(largo_import_torch name library)
 endfunction()
 largo_import_torch(torch::c10 c10)
 largo_import_torch(torch::cpu torch_cpu torch::c10)
+largo_import_torch(torch::c10_cuda c10_cuda torch::c10)
+largo_import_torch(torch::cuda torch_cuda torch::cpu torch::c10_cuda)

@@ -1,0 +1,19 @@
+// GPUs in a build without CUDA: they are seen, so that nobody trains on the CPU by mistake.
+#include "comm/base/error.h"
+#include "comm/gpu.h"
+
+namespace largo::comm {
+
+GpuView view_gpus() {
+  GpuView view;
+  look_for_device_files(view);
+  return view;
+}
+
+void try_gpu(int index, const GpuView&) {
+  fail(ExitCode::kUnavailable, "GPU ", index, " in a build of Largo without CUDA");
+}
+
+std::string gpu_libraries() { return {}; }
+
+}  // namespace largo::comm
