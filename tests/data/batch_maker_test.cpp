@@ -122,6 +122,37 @@ TEST(BatchMaker, MixupNeedsTheSampleAfterTheLast) {
   EXPECT_THROW(BatchMaker(dataset, transform(3)).make({.keys = {{0, 1}}, .mix = 0.6}), Error);
 }
 
+// The table of normalized values, applied to a raw batch, gives the other batch.
+TEST(BatchMaker, ARawBatchHoldsPixels) {
+  const FakeDataset dataset = images(3);
+  for (const int64_t count : {0, 20}) {
+    const BatchRequest request = stream(count)(0);
+    const Batch raw = BatchMaker(dataset, transform(3, at::kByte)).make(request);
+    const Batch batch = BatchMaker(dataset, transform(3, at::kDouble)).make(request);
+    ASSERT_EQ(raw.images.scalar_type(), at::kByte);
+    EXPECT_EQ(raw.images.strides(), batch.images.strides());
+    EXPECT_TRUE(at::equal((raw.images.to(at::kDouble) / 255 - 0.4) / 0.3, batch.images));
+    EXPECT_TRUE(at::equal(raw.labels, batch.labels));
+    EXPECT_EQ(raw.keys, batch.keys);
+  }
+}
+
+TEST(BatchMaker, ARawBatchThatIsToBeMixedHasOneMore) {
+  const FakeDataset dataset = images(3);
+  const BatchMaker maker(dataset, transform(3, at::kByte));
+  const std::vector<SampleKey> keys = Sampler(kSeed, kSamples).keys(20, 40);
+  const Batch plain = maker.make(of(keys));
+  const Batch mixed =
+      maker.make({.keys = {keys.begin(), keys.end() - 1}, .mix = 0.75, .after_last = keys.back()});
+  EXPECT_TRUE(at::equal(mixed.images, plain.images));
+  EXPECT_TRUE(at::equal(mixed.labels, plain.labels));
+  EXPECT_FALSE(mixed.partner_labels.defined());
+  EXPECT_EQ(mixed.mix, 0.75);
+  EXPECT_EQ(mixed.keys.size(), 39u);
+  const Batch empty = maker.make({.keys = {}, .mix = 0.6});
+  EXPECT_EQ(empty.images.sizes(), (at::IntArrayRef{0, 3, 4, 5}));
+}
+
 // 50 samples in one chunk, or as many chunks as threads want.
 TEST(BatchMaker, ChunksAreOfSixteenSamplesAtMostAndServeAllThreads) {
   const FakeDataset dataset = images(1);

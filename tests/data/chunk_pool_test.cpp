@@ -197,6 +197,40 @@ TEST(ChunkPool, ErrorsOfLaterProductsDoNotComeEarly) {
   EXPECT_THAT(errors_of(pool), ElementsAre("three", "three"));
 }
 
+TEST(ChunkPool, KnowsWhatIsReady) {
+  Recorder recorder;
+  ChunkWork work = recorder.work();
+  std::atomic<bool> failed = false;
+  std::latch may_finish(1);
+  work.finish = [&](int64_t slot) {
+    may_finish.wait();
+    if (recorder.numbers[slot] != 2) return;
+    failed = true;
+    throw std::runtime_error("two");
+  };
+  ChunkPool pool(work, 1, kSlots, 0, 3);
+  EXPECT_FALSE(pool.ready());
+  may_finish.count_down();
+  for (int i = 0; i < 2; ++i) {
+    while (!pool.ready()) std::this_thread::yield();
+    pool.next([](int64_t) {});
+  }
+  while (!failed) std::this_thread::yield();
+  EXPECT_FALSE(pool.ready()) << "it failed";
+  EXPECT_THAT(errors_of(pool), ElementsAre("two", "two"));
+  EXPECT_FALSE(pool.ready());
+}
+
+TEST(ChunkPool, NothingIsReadyPastTheEndOrWithoutWorkers) {
+  Recorder recorder;
+  ChunkPool pool(recorder.work(), 1, kSlots, 0, 1);
+  pool.next([](int64_t) {});
+  EXPECT_FALSE(pool.ready());
+  ChunkPool lazy(recorder.work(), 0, kSlots, 0, 5);
+  lazy.next([](int64_t) {});
+  EXPECT_FALSE(lazy.ready());
+}
+
 TEST(ChunkPool, MayBeDestroyedAtAnyTime) {
   int64_t made = 0;
   for (int taken = 0; taken < 60; ++taken) {

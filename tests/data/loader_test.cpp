@@ -8,6 +8,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "comm/base/error.h"
@@ -161,6 +162,16 @@ TEST(Loader, WorkersStayWithinTheirBound) {
     loader.next();
     EXPECT_LE(asked, handed + Loader::kAhead);
   }
+}
+
+TEST(Loader, KnowsWhatIsReady) {
+  const FakeDataset dataset = images(1);
+  Loader loader(dataset, transform(1), 1, in_order(20), 0, 2);
+  for (int i = 0; i < 2; ++i) {
+    while (!loader.ready()) std::this_thread::yield();
+    EXPECT_EQ(loader.next().labels.size(0), 20);
+  }
+  EXPECT_FALSE(loader.ready());
 }
 
 TEST(Loader, MayBeDestroyedAtAnyTime) {

@@ -12,10 +12,6 @@ namespace {
 
 using Lane = DeviceStreams::Lane;
 
-// Of a slot.
-int copied(int slot) { return 2 * slot; }
-int consumed(int slot) { return 2 * slot + 1; }
-
 Transform raw(Transform transform, const at::Device& device) {
   transform.dtype = at::kByte;
   transform.pinned = !device.is_cpu();
@@ -62,10 +58,8 @@ void BatchRing::upload() {
   const at::Tensor pixels = flat(raw.images);
   reserve(number, pixels.numel(), raw.labels.numel());
   streams_->wait(consumed(number), Lane::kCopy);
-  streams_->on_copy_lane([&] {
-    slot.pixels.narrow(0, 0, pixels.numel()).copy_(pixels, /*non_blocking=*/true);
-    slot.labels.narrow(0, 0, raw.labels.numel()).copy_(raw.labels, /*non_blocking=*/true);
-  });
+  streams_->copy(pixels, slot.pixels.narrow(0, 0, pixels.numel()));
+  streams_->copy(raw.labels, slot.labels.narrow(0, 0, raw.labels.numel()));
   streams_->record(copied(number), Lane::kCopy);
   slot.raw = std::move(raw);
   ++uploaded_;

@@ -30,6 +30,8 @@ class BatchRing {
  public:
   static constexpr int kSlots = 2;
   static constexpr int kEvents = 2 * kSlots;
+  static constexpr int copied(int slot) { return 2 * slot; }
+  static constexpr int consumed(int slot) { return 2 * slot + 1; }
 
   // As Loader's. streams: with kEvents events; nullptr for the device's.
   BatchRing(const Dataset& dataset, const Transform& transform, int64_t workers,

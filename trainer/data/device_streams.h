@@ -3,7 +3,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <functional>
 #include <memory>
 
 namespace largo::data {
@@ -29,8 +28,9 @@ class DeviceStreams {
   virtual void wait(int event, Lane lane) = 0;
   virtual void host_wait(int event) = 0;
 
-  // Gives the copy lane what `work` starts.
-  virtual void on_copy_lane(const std::function<void()>& work) = 0;
+  // On the copy lane: contiguous tensors of one size and type, `from` on the host, in page-locked
+  // memory, and `to` on the device. Neither is kept: the caller has to, until the copy is complete.
+  virtual void copy(const at::Tensor& from, const at::Tensor& to) = 0;
 
   // The tensor was allocated on the compute lane, and the copy lane uses it too: once it is freed,
   // its memory is given away only when both are done with it.
