@@ -13,11 +13,8 @@ namespace {
 
 using std::chrono::duration;
 
-// ncclCommAbort has been seen to hang; an error must reach main all the same.
-constexpr std::chrono::seconds kAbortGrace{10};
-
 // Whether the abort came to its end within the grace; otherwise it goes on by itself.
-bool abort_within_grace(ncclComm_t comm, int device) noexcept {
+bool abort_within(double grace_s, ncclComm_t comm, int device) noexcept {
   try {
     auto done = std::make_shared<std::promise<void>>();
     const std::future<void> ended = done->get_future();
@@ -26,7 +23,7 @@ bool abort_within_grace(ncclComm_t comm, int device) noexcept {
       (void)ncclCommAbort(comm);
       done->set_value();
     }).detach();
-    return ended.wait_for(kAbortGrace) == std::future_status::ready;
+    return ended.wait_for(duration<double>(grace_s)) == std::future_status::ready;
   } catch (const std::exception&) {  // no thread to be had
     (void)ncclCommAbort(comm);
     return true;
@@ -58,7 +55,6 @@ CommStream::~CommStream() {
   }
   stopping_.notify_all();
   monitor_.join();
-  abort();
   if (abort_hangs_) {  // CUDA may hang, too: the process is about to end anyway
     events_.leak();
   } else if (owns_stream_) {
@@ -255,7 +251,9 @@ void CommStream::fail_all(Lock& lock, const std::string& why) {
   const auto comms = std::exchange(comms_, {});
   lock.unlock();
   bool hangs = false;
-  for (const ncclComm_t comm : comms) hangs |= !abort_within_grace(comm, options_.device);
+  for (const ncclComm_t comm : comms) {
+    hangs |= !abort_within(options_.abort_grace_s, comm, options_.device);
+  }
   lock.lock();
   abort_hangs_ |= hangs;
 }

@@ -51,13 +51,14 @@ class CommStream {
     int rank = 0;   // of the job: named in errors, and its own counter on the board
     int world = 1;  // ranks of the job
     double timeout_s = 600;
+    double abort_grace_s = 10;  // ncclCommAbort has been seen to hang; it is then left alone
     std::chrono::milliseconds poll{20};    // period of the monitor
     cudaStream_t stream = nullptr;         // must outlive this; null: an own one of high priority
     std::shared_ptr<ProgressBoard> board;  // null: nobody knows how far the other ranks are
   };
 
   explicit CommStream(Options options);
-  ~CommStream();  // aborts communicators that are still there; never waits for other ranks
+  ~CommStream();  // after its communicators; waits for nothing that is still on the stream
   CommStream(const CommStream&) = delete;
   CommStream& operator=(const CommStream&) = delete;
 

@@ -4,6 +4,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -67,6 +68,8 @@ Ended& ended() {
 struct Shared {
   std::mutex mutex;
   std::vector<std::string> violations;
+  std::set<cudaStream_t> streams;  // that have not been destroyed
+  std::set<cudaEvent_t> events;
 };
 Shared& shared() {
   static Shared all;
@@ -86,12 +89,27 @@ struct CUevent_st {
 
 namespace largo::test::emulated {
 
-std::atomic<int>& live() {
-  static std::atomic<int> objects{0};
-  return objects;
+std::atomic<int>& live_comms() {
+  static std::atomic<int> comms{0};
+  return comms;
 }
 
-int live_objects() { return live(); }
+int live_objects() {
+  const std::scoped_lock lock(shared().mutex);
+  return static_cast<int>(shared().streams.size() + shared().events.size()) + live_comms();
+}
+
+void destroy_leaked() {
+  std::set<cudaStream_t> streams;
+  std::set<cudaEvent_t> events;
+  {
+    const std::scoped_lock lock(shared().mutex);
+    streams = shared().streams;
+    events = shared().events;
+  }
+  for (const cudaStream_t stream : streams) cudaStreamDestroy(stream);
+  for (const cudaEvent_t event : events) cudaEventDestroy(event);
+}
 
 void violation(std::string text) {
   const std::scoped_lock lock(shared().mutex);
@@ -165,7 +183,8 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
   *stream = new CUstream_st;
-  ++emulated::live();
+  const std::scoped_lock lock(shared().mutex);
+  shared().streams.insert(*stream);
   return cudaSuccess;
 }
 
@@ -180,8 +199,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     const std::scoped_lock lock(ended().mutex);
     ended().threads.push_back(std::move(stream->worker));
   }
+  {
+    const std::scoped_lock lock(shared().mutex);
+    if (shared().streams.erase(stream) == 0) return cudaErrorInvalidResourceHandle;
+  }
   delete stream;
-  --emulated::live();
   return cudaSuccess;
 }
 
@@ -194,13 +216,17 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new CUevent_st;
-  ++emulated::live();
+  const std::scoped_lock lock(shared().mutex);
+  shared().events.insert(*event);
   return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  {
+    const std::scoped_lock lock(shared().mutex);
+    if (shared().events.erase(event) == 0) return cudaErrorInvalidResourceHandle;
+  }
   delete event;
-  --emulated::live();
   return cudaSuccess;
 }
 

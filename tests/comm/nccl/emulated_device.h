@@ -45,6 +45,9 @@ std::vector<std::string> take_violations();
 // Streams, events and communicators that have not been destroyed.
 int live_objects();
 
+// Destroys the streams and events among these, which the code under test has left on purpose.
+void destroy_leaked();
+
 // Waits until streams that were destroyed have run out of work, which may use the test's buffers.
 void join_streams();
 

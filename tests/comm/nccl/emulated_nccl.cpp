@@ -238,7 +238,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId id,
     return ncclInvalidArgument;
   }
   *comm = new ncclComm{std::make_shared<Rank>(group_of(id), rank)};
-  ++emulated::live();
+  ++emulated::live_comms();
   Group& group = *(*comm)->rank->group;
   const std::scoped_lock lock(group.mutex);
   group.size = size;
@@ -316,7 +316,7 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm) {
 ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   if (!comm->rank->finalized) emulated::violation("ncclCommDestroy without ncclCommFinalize");
   delete comm;
-  --emulated::live();
+  --emulated::live_comms();
   return ncclSuccess;
 }
 
@@ -333,7 +333,7 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
   }
   comm->rank->group->changed.notify_all();
   delete comm;
-  --emulated::live();
+  --emulated::live_comms();
   return ncclSuccess;
 }
 

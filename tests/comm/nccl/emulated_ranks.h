@@ -40,6 +40,7 @@ class EmulatedDevice : public testing::Test {
     int ranks = 2;
     double timeout_s = 60;  // short only where a stall is expected: a sanitizer's report takes long
     double init_timeout_s = 60;
+    double abort_grace_s = 60;
     ncclUniqueId id = comm::NcclCore::make_id();
     std::shared_ptr<comm::ProgressBoard> board;
 
@@ -49,8 +50,13 @@ class EmulatedDevice : public testing::Test {
       board = std::make_shared<comm::ProgressBoard>(all);
     }
     std::shared_ptr<comm::CommStream> stream(int rank) const {
-      return std::make_shared<comm::CommStream>(comm::CommStream::Options{
-          0, rank, ranks, timeout_s, std::chrono::milliseconds(2), nullptr, board});
+      return std::make_shared<comm::CommStream>(
+          comm::CommStream::Options{.rank = rank,
+                                    .world = ranks,
+                                    .timeout_s = timeout_s,
+                                    .abort_grace_s = abort_grace_s,
+                                    .poll = std::chrono::milliseconds(2),
+                                    .board = board});
     }
     std::unique_ptr<comm::NcclCore> core(int rank) const {
       return std::make_unique<comm::NcclCore>(stream(rank), id, rank, ranks, init_timeout_s);

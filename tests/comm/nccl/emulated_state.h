@@ -8,7 +8,7 @@
 
 namespace largo::test::emulated {
 
-std::atomic<int>& live();
+std::atomic<int>& live_comms();
 void violation(std::string text);
 Behaviour behaviour();
 

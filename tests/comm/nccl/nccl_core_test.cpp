@@ -48,5 +48,83 @@ TEST_P(NcclCore, SumsGroupedBuckets) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST_P(NcclCore, BroadcastsAndGathersInTurn) {
+  const World world(GetParam());
+  const int n = world.ranks;
+  std::atomic<int> wrong{0};
+  const auto said = run(n, [&](int rank) {
+    const auto core = world.core(rank);
+    ComputeStream compute;
+    std::vector<double> mine(64), all(64 * n);
+    for (int step = 0; step < 100; ++step) {
+      const int root = step % n;
+      compute.launch([&, step] { mine.assign(64, rank * 1000 + step); });
+      core->wait(core->broadcast(mine.data(), 64, ncclFloat64, root, compute), compute);
+      compute.launch([&, step, root] {
+        for (double& x : mine) wrong += x != root * 1000 + step;
+        mine.assign(64, mine[0] + rank);
+      });
+      core->wait(core->all_gather(mine.data(), all.data(), 64 * 8, ncclUint8, compute), compute);
+      compute.launch([&, step, root] {
+        for (int i = 0; i < 64 * n; ++i) wrong += all[i] != root * 1000 + step + i / 64;
+      });
+    }
+    core->finish(60);
+    compute.synchronize();
+  });
+  EXPECT_THAT(said, Each(IsEmpty()));
+  EXPECT_EQ(wrong, 0);
+}
+
+// World and halves of it on one stream per rank, in turn, as a synchronized normalization and the
+// buckets are.
+TEST_F(EmulatedDevice, GroupsShareAStream) {
+  const World world(4);
+  const ncclUniqueId ids[] = {comm::NcclCore::make_id(), comm::NcclCore::make_id()};
+  std::atomic<int> wrong{0};
+  const auto said = run(4, [&](int rank) {
+    const auto all = world.core(rank);
+    comm::NcclCore half(all->shared_stream(), ids[rank / 2], rank % 2, 2, 60);
+    ComputeStream compute;
+    std::vector<float> a(100), b(70);
+    for (int step = 0; step < 200; ++step) {
+      compute.launch([&] {
+        a.assign(100, 1);
+        b.assign(70, rank);
+      });
+      const auto ticket = all->all_reduce(a.data(), a.size(), ncclFloat32, compute);
+      half.wait(half.all_reduce(b.data(), b.size(), ncclFloat32, compute), compute);
+      compute.launch([&] { wrong += b[69] != (rank < 2 ? 1 : 5); });
+      all->wait(ticket, compute);
+      compute.launch([&] { wrong += a[99] != 4; });
+    }
+    half.finish(60);
+    all->finish(60);
+    EXPECT_EQ(all->stream().completed(), 400u);  // one line
+    compute.synchronize();
+  });
+  EXPECT_THAT(said, Each(IsEmpty()));
+  EXPECT_EQ(wrong, 0);
+}
+
+// The stream that PyTorch, say, has made is used and left alone.
+TEST_F(EmulatedDevice, BorrowsAStream) {
+  const World world(2);
+  std::atomic<int> wrong{0};
+  const auto said = run(2, [&](int rank) {
+    ComputeStream communication;
+    {
+      auto stream = std::make_shared<comm::CommStream>(comm::CommStream::Options{
+          .rank = rank, .world = 2, .stream = communication, .board = world.board});
+      comm::NcclCore core(stream, world.id, rank, 2, 60);
+      train([](TrainingSteps&) {}, core, 2, wrong);
+    }
+    communication.launch([] {});
+    communication.synchronize();
+  });
+  EXPECT_THAT(said, Each(IsEmpty()));
+  EXPECT_EQ(wrong, 0);
+}
+
 }  // namespace
 }  // namespace largo::test

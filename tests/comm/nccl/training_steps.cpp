@@ -52,10 +52,11 @@ void TrainingSteps::run(comm::NcclCore& core, ComputeStream& compute, int steps)
     for (int k = 0; k < kBuckets; ++k) {
       if (!before(step, k)) return;
       const int b = order[k];
-      fill(compute, step, b);
+      fill(fill_on ? *fill_on : compute, step, b);
       parts.push_back({buckets_[b].data(), sizes[b]});
       if (grouped) continue;
       tickets[b] = core.all_reduce(buckets_[b].data(), sizes[b], ncclFloat32, compute);
+      if (reuse_at_once) fill(compute, step, b);
     }
     if (grouped) tickets.assign(kBuckets, core.all_reduce(parts, ncclFloat32, compute));
     for (int b = 0; b < kBuckets; ++b) {

@@ -23,10 +23,15 @@ class TrainingSteps {
   std::vector<size_t> sizes;
   // Grouped: all buckets of a step leave in one call.
   bool grouped = false;
-  // What a careless user leaves out.
+  // What a careless user does: leaves out the wait, fills buckets on a stream that nobody waits
+  // for, or writes into them right after the call.
   bool wait_for_sums = true;
+  ComputeStream* fill_on = nullptr;
+  bool reuse_at_once = false;
   // Called before bucket k of a step is reduced; false ends this rank's part.
   std::function<bool(int step, int k)> before = [](int, int) { return true; };
+
+  int rank() const { return rank_; }
 
   // The kernels end on `compute`; nothing waits for them on the host.
   void run(comm::NcclCore& core, ComputeStream& compute, int steps);
