@@ -112,6 +112,9 @@ TEST(BatchPlan, LastBatches) {
   EXPECT_EQ(keep.part(4, 0, 0), (SampleSpan{240, 10}));
   EXPECT_EQ(keep.part(5, 0, 0), (SampleSpan{250, 60}));
   EXPECT_EQ(keep.samples_after(6), 310);
+  const BatchPlan even(inputs({.global = 50}, 1, 250, LastBatch::kKeep));
+  EXPECT_EQ(even.total_steps(), 10);  // none that is left empty
+  EXPECT_EQ(even.part(5, 0, 0), (SampleSpan{250, 50}));
 
   const BatchPlan wrap(inputs({.global = 60}, 1, 250, LastBatch::kWrap));
   EXPECT_EQ(wrap.total_steps(), 9);                      // 500 samples, rounded up

@@ -1,0 +1,165 @@
+// Steps of the trainer against the same steps written out on one process: what is the same however
+// a batch is cut, the equivalence tests cannot see.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "comm/self_communicator.h"
+#include "tests/trainer/toy_run.h"
+#include "trainer/data/batch_maker.h"
+#include "trainer/data/catalog.h"
+#include "trainer/data/mixup.h"
+#include "trainer/data/sampler.h"
+#include "trainer/nn/catalog.h"
+
+namespace largo::test {
+namespace {
+
+constexpr uint64_t kDataSeed = 5, kModelSeed = 3;  // toy_run's
+
+// The images and labels at positions of the stream of samples, nothing mixed.
+class Stream {
+ public:
+  explicit Stream(const ToyOptions& options)
+      : sets_(load(options)),
+        sampler_(kDataSeed, sets_.train->size()),
+        maker_(*sets_.train,
+               {.mean = sets_.mean,
+                .std = sets_.std,
+                .dtype = at::kDouble,
+                .framing = data::train_framing(options_of(options), sets_.train->shape()),
+                .augment = options_of(options).augment,
+                .seed = kDataSeed}) {}
+
+  data::Batch take(SampleSpan span) {
+    return maker_.make({.keys = sampler_.keys(span.first, span.count)});
+  }
+
+ private:
+  static data::DataOptions options_of(const ToyOptions& options) {
+    data::DataOptions of_data;
+    of_data.kind = "synthetic";
+    of_data.shape = options.shape;
+    of_data.limit = options.train_samples;
+    of_data.augment = {.pad_crop = 2, .flip = true, .cutout = options.cutout};
+    return of_data;
+  }
+  static data::Datasets load(const ToyOptions& options) {
+    data::DataCatalog catalog;
+    data::add_builtin_data(catalog);
+    return catalog.load(options_of(options), "", 1);
+  }
+
+  data::Datasets sets_;
+  data::Sampler sampler_;
+  data::BatchMaker maker_;
+};
+
+double relative_error(const torch::Tensor& a, const torch::Tensor& b) {
+  return (a - b).norm().item<double>() / b.norm().item<double>();
+}
+
+std::map<std::string, torch::Tensor> by_name(const ToyResult& result) {
+  return {result.state.begin(), result.state.end()};
+}
+
+// Mixup, label smoothing, clipping, Nesterov momentum, weight decay and the average of the weights,
+// over epochs whose last batch is short.
+TEST(TrainStep, IsTheOneWrittenOut) {
+  torch::set_num_threads(1);
+  ToyOptions options = {.model = "mlp",
+                        .norm_given = false,
+                        .last_batch = LastBatch::kKeep,
+                        .mixup = 0.4,
+                        .cutout = 8,
+                        .clip_norm = 0.5,
+                        .ema_decay = 0.9};
+  options.batch = {.global = 64};
+  const ToyResult result = run_toy_alone(options);
+
+  nn::ModelCatalog models;
+  nn::add_builtin_models(models);
+  comm::SelfCommunicator self;
+  const auto model = models.make({.options = {.name = "mlp", .norm = {}},
+                                  .channels = 1,
+                                  .height = 28,
+                                  .width = 28,
+                                  .classes = 10,
+                                  .norm_given = false},
+                                 self, kModelSeed);
+  model->to(torch::kDouble);
+  std::vector<torch::Tensor> weights, biases;
+  std::map<std::string, torch::Tensor> averages;
+  for (const auto& parameter : model->named_parameters()) {
+    (parameter.key().ends_with("bias") ? biases : weights).push_back(parameter.value());
+    averages[parameter.key()] = parameter.value().detach().clone();
+  }
+  const auto sgd = [](double decay) {
+    return torch::optim::SGDOptions(1).momentum(0.9).nesterov(true).weight_decay(decay);
+  };
+  torch::optim::SGD of_weights(weights, sgd(5e-4)), of_biases(biases, sgd(0));
+
+  Stream stream(options);
+  const std::vector<SampleSpan> slices = {{0, 64}, {64, 64}, {128, 32}, {160, 64}, {224, 64}};
+  int clipped = 0;
+  for (size_t step = 0; step < slices.size(); ++step) {
+    const data::Batch batch = stream.take(slices[step]);
+    const double mix = data::draw_mix(options.mixup, kDataSeed, static_cast<int64_t>(step));
+    ASSERT_LT(mix, 1);
+    // Every sample meets the one after it; the last one of the step meets the first.
+    const auto mixed = [&](const torch::Tensor& x) { return mix * x + (1 - mix) * x.roll(-1, 0); };
+    const torch::Tensor classes = torch::one_hot(batch.labels, 10).to(torch::kDouble);
+    const torch::Tensor target = 0.9 * mixed(classes) + 0.01;
+    const torch::Tensor logits = model->forward(mixed(batch.images), {});
+    const torch::Tensor loss = -(target * logits.log_softmax(1)).sum(1).mean();
+    model->zero_grad();
+    loss.backward();
+    const double norm = torch::nn::utils::clip_grad_norm_(model->parameters(), *options.clip_norm);
+    clipped += norm > *options.clip_norm ? 1 : 0;
+    EXPECT_NEAR(result.losses[step], loss.item<double>(), 1e-10 * loss.item<double>()) << step;
+    EXPECT_NEAR(result.grad_norms[step], norm, 1e-10 * norm) << step;
+
+    // Twice the base rate, which the warm-up begins at, after three steps.
+    const double lr = options.lr * (1 + std::min(1.0, static_cast<double>(step) / 3));
+    for (torch::optim::SGD* const optimizer : {&of_weights, &of_biases}) {
+      optimizer->param_groups()[0].options().set_lr(lr);
+      optimizer->step();
+    }
+    const torch::NoGradGuard no_grad;
+    for (const auto& parameter : model->named_parameters()) {
+      torch::Tensor& average = averages[parameter.key()];
+      average = 0.81 * average + 0.19 * parameter.value();  // 0.9 at half the batch, squared
+    }
+  }
+  EXPECT_GT(clipped, 1);
+
+  const auto found = by_name(result);
+  for (const auto& parameter : model->named_parameters()) {
+    const std::string& name = parameter.key();
+    EXPECT_LE(relative_error(found.at(name), parameter.value()), 1e-10) << name;
+    EXPECT_LE(relative_error(found.at(name + ".ema"), averages[name]), 1e-10) << name;
+  }
+}
+
+// Those of the first layer, whose input is known, over the batches of the last two of four steps.
+TEST(TrainStep, PreciseStatisticsAreOfTheLastBatches) {
+  torch::set_num_threads(1);
+  ToyOptions options = {.model = "resnet8",
+                        .norm = {.kind = nn::NormKind::kBatch},
+                        .steps = 4,
+                        .shape = {3, 16, 16},
+                        .precise_bn = 2};
+  options.batch = {.global = 64};
+  const auto found = by_name(run_toy_alone(options));
+  const torch::Tensor x = Stream(options).take({2 * 64, 2 * 64}).images;
+  const torch::Tensor y =
+      torch::conv2d(x, found.at("conv1.weight"), {}, 1, 1).transpose(0, 1).flatten(1);
+  EXPECT_LE(relative_error(found.at("bn1.running_mean"), y.mean(1)), 1e-10);
+  EXPECT_LE(relative_error(found.at("bn1.running_var"), y.var(1, /*unbiased=*/true)), 1e-10);
+}
+
+}  // namespace
+}  // namespace largo::test
