@@ -2,10 +2,12 @@
 // of ranks and micro-batches.
 #pragma once
 
+#include <c10/core/AutogradState.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "comm/thread_communicator.h"
@@ -67,18 +69,22 @@ inline NormOutcome one_process(const NormProblem& problem, const NormOptions& op
 // problem, rank by rank.
 using Layout = std::vector<std::vector<int64_t>>;
 
-// `group_size` consecutive ranks normalize together; 0: all of them.
+// `group_size` consecutive ranks normalize together; 0: all of them. Problem and outcome are on the
+// CPU, the arithmetic is on `device`.
 inline NormOutcome run_step(const NormOptions& options, const NormProblem& problem,
-                            const Layout& layout, bool last = false, int group_size = 0) {
+                            const Layout& layout, bool last = false, int group_size = 0,
+                            torch::Device device = torch::kCPU) {
   const int ranks = static_cast<int>(layout.size());
   const int together = group_size > 0 ? group_size : ranks;
   std::vector<std::vector<torch::Tensor>> y(ranks), dx(ranks);
   std::vector<NormOutcome> each(ranks);
   comm::spawn_ranks(ranks, [&](comm::Communicator& world) {
+    // Autograd has one thread per GPU: there the ranks' collectives would wait for one another.
+    if (!device.is_cpu()) c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
     const int rank = world.rank();
     const auto group = world.split(rank / together, rank);
     OneNorm model(options, problem.weight.numel(), *group);
-    model.to(problem.x.scalar_type());
+    model.to(device, problem.x.scalar_type());
     {
       const torch::NoGradGuard no_grad;
       model.norm->weight.copy_(problem.weight);
@@ -96,26 +102,26 @@ inline NormOutcome run_step(const NormOptions& options, const NormProblem& probl
       }
       const TrainingStep step(counts, problem.x.size(0));
       const auto mine = [&](const torch::Tensor& whole) {
-        const torch::Tensor part = whole.narrow(0, first, layout[rank][micro]).clone();
+        const torch::Tensor part = whole.narrow(0, first, layout[rank][micro]).clone().to(device);
         return last ? channels_last(part) : part;
       };
       const torch::Tensor x = mine(problem.x).requires_grad_();
       const torch::Tensor out = model.forward(x, step.context());
       EXPECT_EQ(out.strides(), x.strides());
       out.backward(mine(problem.dy));
-      y[rank].push_back(out.detach());
-      dx[rank].push_back(x.grad());
+      y[rank].push_back(out.detach().cpu());
+      dx[rank].push_back(x.grad().cpu());
       first += layout[rank][micro];
     }
     world.all_reduce(statistics.pending()).wait();
     statistics.apply();
     each[rank].y = torch::cat(y[rank]);
     each[rank].dx = torch::cat(dx[rank]);
-    each[rank].dweight = model.norm->weight.grad();
-    each[rank].dbias = model.norm->bias.grad();
+    each[rank].dweight = model.norm->weight.grad().cpu();
+    each[rank].dbias = model.norm->bias.grad().cpu();
     if (const auto* const layer = dynamic_cast<const BatchNorm*>(model.norm.get())) {
-      each[rank].running_mean = layer->running_mean;
-      each[rank].running_var = layer->running_var;
+      each[rank].running_mean = layer->running_mean.cpu();
+      each[rank].running_var = layer->running_var.cpu();
     }
   });
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/base/error.h"
+#include "trainer/nn/host_values.h"
 #include "trainer/nn/sample_sets.h"
 
 namespace largo::nn {
@@ -82,9 +83,8 @@ void BatchNorm::to(torch::Dtype dtype, bool non_blocking) {
 torch::Tensor RankBatchNorm::forward_training(const torch::Tensor& x, const StepContext& context) {
   if (x.size(0) == 0) return forward_empty(x);
   // With momentum 1 the kernel leaves the batch's own mean and unbiased variance in these.
-  const torch::Tensor statistics = torch::zeros({2, x.size(1)}, running_mean.options());
-  const torch::Tensor mean = statistics[0];
-  const torch::Tensor variance = statistics[1];
+  const torch::Tensor mean = torch::zeros_like(running_mean);
+  const torch::Tensor variance = torch::zeros_like(running_mean);
   const torch::Tensor y = at::batch_norm(x, weight, bias, mean, variance, /*training=*/true,
                                          /*momentum=*/1, epsilon(), /*cudnn_enabled=*/true);
   const bool one_value = x.numel() == x.size(1);  // whose unbiased variance is 0 / 0
@@ -106,7 +106,7 @@ torch::Tensor GhostBatchNorm::forward_training(const torch::Tensor& x, const Ste
     variance_shares.push_back(mean_shares.back() * unbiased_factor(count));
   }
   const auto weighted = [&](const std::vector<double>& shares, const torch::Tensor& values) {
-    return torch::tensor(shares, torch::kFloat64).to(x.device()).matmul(values);
+    return host_values(shares, x.device()).matmul(values);
   };
   deposit(weighted(mean_shares, statistics.mean), weighted(variance_shares, statistics.variance),
           x.size(0), context);

@@ -4,6 +4,7 @@
 
 #include "comm/base/error.h"
 #include "trainer/base/keyed_random.h"
+#include "trainer/nn/host_values.h"
 
 namespace largo::nn {
 
@@ -29,15 +30,16 @@ torch::Tensor Dropout::forward(const torch::Tensor& x, const StepContext& contex
   if (!context.training || probability == 0 || samples == 0) return x;
   LARGO_CHECK(context.keys.size() == static_cast<size_t>(samples), context.keys.size(),
               " sample keys for ", samples, " samples");
-  const torch::Tensor keep = draw(context.keys, x.numel() / samples);
-  return x * keep.view(x.sizes()).to(x.options()).mul_(1 / (1 - probability));
+  const torch::Tensor keep = send(draw(context.keys, x.numel() / samples, x.device()), x.device());
+  return x * keep.view(x.sizes()).to(x.scalar_type()).mul_(1 / (1 - probability));
 }
 
-torch::Tensor Dropout::draw(std::span<const SampleKey> keys, int64_t values) const {
+torch::Tensor Dropout::draw(std::span<const SampleKey> keys, int64_t values,
+                            torch::Device device) const {
   const auto samples = static_cast<int64_t>(keys.size());
   const auto dropped_below = static_cast<uint64_t>(probability * 0x1p32);
-  torch::Tensor keep = torch::empty({samples, values}, torch::kBool);
-  bool* const data = keep.data_ptr<bool>();
+  const torch::Tensor keep = empty_for(device, {samples, values}, torch::kBool);
+  bool* const data = keep.mutable_data_ptr<bool>();
   at::parallel_for(0, samples, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const SampleKey& key = keys[static_cast<size_t>(i)];

@@ -24,8 +24,8 @@ class Dropout final : public torch::nn::Module {
   double probability;  // in [0, 1)
 
  private:
-  // [keys, values]: 0 and 1, on the CPU.
-  torch::Tensor draw(std::span<const SampleKey> keys, int64_t values) const;
+  // [keys, values]: 0 and 1, on the host, for a copy to `device`.
+  torch::Tensor draw(std::span<const SampleKey> keys, int64_t values, torch::Device device) const;
 
   uint64_t seed_;  // of this layer
 };

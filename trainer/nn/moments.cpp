@@ -3,6 +3,8 @@
 #include <numeric>
 #include <vector>
 
+#include "trainer/nn/host_values.h"
+
 namespace largo::nn {
 
 Moments pool(std::span<const int64_t> counts, const torch::Tensor& means,
@@ -12,8 +14,7 @@ Moments pool(std::span<const int64_t> counts, const torch::Tensor& means,
   for (const int64_t count : counts) {
     shares.push_back(total > 0 ? static_cast<double>(count) / static_cast<double>(total) : 0);
   }
-  const torch::Tensor share =
-      torch::tensor(shares, torch::kFloat64).to(means.device()).unsqueeze(1);  // [sets, 1]
+  const torch::Tensor share = host_values(shares, means.device()).unsqueeze(1);  // [sets, 1]
   const torch::Tensor mean = (share * means).sum(0);
   return {total, mean, (share * (variances + (means - mean).square())).sum(0)};
 }

@@ -19,7 +19,7 @@ class Norm : public torch::nn::Module {
   // Weight 1, bias 0; neither unless options.affine.
   Norm(const NormOptions& options, int64_t channels);
 
-  // In x's memory format. The caller may change it in place.
+  // Of x's dtype, in x's memory format. The caller may change it in place.
   virtual torch::Tensor forward(const torch::Tensor& x, const StepContext& context) = 0;
 
   torch::Tensor weight;  // [channels]; undefined without affine

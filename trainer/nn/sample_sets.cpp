@@ -4,6 +4,8 @@
 #include <tuple>
 #include <utility>
 
+#include "trainer/nn/host_values.h"
+
 namespace largo::nn {
 
 namespace {
@@ -56,7 +58,8 @@ void add_scaled(const torch::Tensor& y, const torch::Tensor& x, int64_t set_samp
 }
 
 // Sets of fewer values than this are summed together: a call of the kernel for each would cost more
-// than its arithmetic.
+// than its arithmetic. On a GPU all are: its version of the kernel has no evaluation mode without
+// saved statistics, and one launch for all sets is faster than one for each.
 constexpr int64_t kSmallSet = 65536;
 
 // Per set and channel the sums of dy and of dy * z: [2, sets, channels], float64.
@@ -68,7 +71,7 @@ torch::Tensor set_sums(const torch::Tensor& dy, const torch::Tensor& z, int64_t 
   const torch::Tensor zeros = torch::zeros({channels}, z.options());
   const torch::Tensor ones = torch::ones({channels}, z.options());
   for_each_run(z.size(0), set_samples, [&](int64_t set, int64_t sets, int64_t sample, int64_t n) {
-    if (n * z[0].numel() < kSmallSet) {
+    if (!z.is_cpu() || n * z[0].numel() < kSmallSet) {
       const torch::Tensor dy_run = run_of(dy, sets, sample, n);
       sums[0].narrow(0, set, sets).copy_(dy_run.sum({1, 2, 3}));
       sums[1].narrow(0, set, sets).copy_((dy_run * run_of(z, sets, sample, n)).sum({1, 2, 3}));
@@ -87,7 +90,8 @@ torch::Tensor set_sums(const torch::Tensor& dy, const torch::Tensor& z, int64_t 
 }
 
 torch::Tensor column(const std::vector<int64_t>& counts, torch::Device device) {
-  return torch::tensor(counts, torch::kFloat64).to(device).unsqueeze(1);  // [sets, 1]
+  const std::vector<double> values(counts.begin(), counts.end());
+  return host_values(values, device).unsqueeze(1);  // [sets, 1]
 }
 
 // What backward needs besides tensors.
@@ -104,7 +108,7 @@ struct Normalize : torch::autograd::Function<Normalize> {
   using Context = torch::autograd::AutogradContext;
 
   // offset = mean - pivot.
-  static torch::Tensor forward(Context* context, const torch::Tensor& /*x*/,
+  static torch::Tensor forward(Context* context, const torch::Tensor& x,
                                const torch::Tensor& weight, const torch::Tensor& bias,
                                const torch::Tensor& z, const torch::Tensor& offset,
                                const torch::Tensor& variance, const torch::Tensor& counts,
@@ -112,7 +116,7 @@ struct Normalize : torch::autograd::Function<Normalize> {
     context->save_for_backward({z, weight, offset, variance, counts});
     context->saved_data["setting"] = c10::IValue::make_capsule(setting);
     const torch::Tensor scale = weight * (variance + setting->epsilon).rsqrt();
-    return affine(z, setting->set_samples, scale, bias - offset * scale);
+    return affine(z, setting->set_samples, scale, bias - offset * scale).to(x.scalar_type());
   }
 
   static torch::autograd::variable_list backward(Context* context,
@@ -122,7 +126,7 @@ struct Normalize : torch::autograd::Function<Normalize> {
     const torch::Tensor &variance = saved[3], &counts = saved[4];
     const auto capsule = context->saved_data["setting"].toCapsule();
     const auto& setting = static_cast<const Setting&>(*capsule);
-    const torch::Tensor dy = grads[0].contiguous(z.suggest_memory_format());
+    const torch::Tensor dy = grads[0].to(z.scalar_type()).contiguous(z.suggest_memory_format());
 
     const torch::Tensor inverse_sigma = (variance + setting.epsilon).rsqrt();
     torch::Tensor sums = set_sums(dy, z, setting.set_samples, offset.size(0));
@@ -143,6 +147,7 @@ struct Normalize : torch::autograd::Function<Normalize> {
       const torch::Tensor c = -a * mean_dy - b * offset;
       dx = affine(z, setting.set_samples, b, c);
       add_scaled(dx, dy, setting.set_samples, a);
+      dx = dx.to(grads[0].scalar_type());
     }
     return {dx, dweight, dbias, {}, {}, {}, {}, {}};
   }
@@ -172,7 +177,8 @@ std::vector<int64_t> counts_of(const torch::Tensor& x, int64_t set_samples, int6
 
 SampleSets make_sets(const torch::Tensor& images, int64_t set_samples) {
   const torch::NoGradGuard no_grad;
-  const torch::Tensor x = images.detach();
+  const torch::Tensor x = images.detach().to(
+      at::isReducedFloatingType(images.scalar_type()) ? torch::kFloat32 : images.scalar_type());
   const int64_t set_count = std::max<int64_t>(1, (x.size(0) + set_samples - 1) / set_samples);
   const torch::Tensor pivot = pivot_of(x, set_samples, set_count);
   const torch::Tensor z = torch::empty_like(x);
@@ -205,8 +211,8 @@ torch::Tensor normalize(const torch::Tensor& x, const SampleSets& sets,
                         const torch::Tensor& bias, double epsilon) {
   const int64_t channels = x.size(1);
   return Normalize::apply(
-      x, weight.defined() ? weight : torch::ones({channels}, x.options()),
-      bias.defined() ? bias : torch::zeros({channels}, x.options()), sets.z,
+      x, weight.defined() ? weight : torch::ones({channels}, sets.z.options()),
+      bias.defined() ? bias : torch::zeros({channels}, sets.z.options()), sets.z,
       statistics.mean - sets.pivot, statistics.variance, column(statistics.counts, x.device()),
       c10::make_intrusive<Setting>(sets.set_samples, epsilon, statistics.group));
 }

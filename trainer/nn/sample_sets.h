@@ -28,7 +28,7 @@ struct SetStatistics {
 // Images [n, channels, height, width] in sets of `set_samples`, the last of which may be smaller.
 // No images are one set, whose count, mean and variance are zero.
 struct SampleSets {
-  torch::Tensor z;      // images - pivot, in the images' memory format; no gradient
+  torch::Tensor z;      // images - pivot in their memory format, float32 at least; no gradient
   torch::Tensor pivot;  // [sets, channels], float64
   int64_t set_samples = 0;
   SetStatistics statistics;  // of these samples
@@ -39,10 +39,10 @@ SampleSets make_sets(const torch::Tensor& images, int64_t set_samples);
 // Of all images together.
 Moments moments_of(const torch::Tensor& images);
 
-// weight * (x - mean) / sqrt(variance + epsilon) + bias, where `sets` were made from x. Weight and
-// bias, [channels], may be undefined. Backward treats the statistics as the functions of x, on all
-// ranks of the group, that they are: one sum over these ranks, which all of them must reach, unless
-// x needs no gradient. The gradients of weight and bias are of this rank's samples.
+// weight * (x - mean) / sqrt(variance + epsilon) + bias in x's dtype, where `sets` were made from
+// x. Weight and bias, [channels], may be undefined. Backward treats the statistics as the functions
+// of x, on all ranks of the group, that they are: one sum over these ranks, which all of them must
+// reach, unless x needs no gradient. The gradients of weight and bias are of this rank's samples.
 // The group must outlive backward.
 // Formulas: Ioffe and Szegedy 2015, section 3.
 torch::Tensor normalize(const torch::Tensor& x, const SampleSets& sets,

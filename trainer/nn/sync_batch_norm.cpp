@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "comm/base/error.h"
+#include "trainer/nn/batch_norm_kernels.h"
 #include "trainer/nn/sample_sets.h"
+#include "trainer/nn/synchronized_norm.h"
 
 namespace largo::nn {
 
@@ -24,6 +26,12 @@ torch::Tensor SyncBatchNorm::forward_training(const torch::Tensor& x, const Step
     return forward_empty(x);
   }
 
+  if (!x.is_cpu()) {
+    const auto [y, moments] =
+        synchronized_norm(cuda_batch_norm_kernels(), x, counts, weight, bias, epsilon(), group_);
+    deposit(moments.mean, moments.variance * unbiased_factor(moments.count), x.size(0), context);
+    return y;
+  }
   const SampleSets mine = make_sets(x, std::max<int64_t>(1, x.size(0)));
   const torch::Tensor all = group_.all_gather(
       torch::cat({mine.statistics.mean, mine.statistics.variance}));  // [ranks, 2, channels]

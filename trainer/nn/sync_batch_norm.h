@@ -10,9 +10,11 @@ namespace largo::nn {
 // weight and bias are sums over this rank's samples only: the gradient reduction adds the ranks up.
 //
 // Forward: every rank gathers all (mean, biased variance) and pools them in rank order, in double
-// precision; the counts come from StepContext::samples_per_rank, which must name one count per rank
-// of the group. Backward: one sum over the ranks of (sum dy, sum dy * xhat). So one collective
-// each, on the calling thread, which every rank of the group must reach.
+// precision (on GPUs the local ones are of single precision unless x is double: see
+// synchronized_norm.h); the counts come from StepContext::samples_per_rank, which must name one
+// count per rank of the group. Backward: one sum over the ranks of (sum dy, sum dy * xhat). So one
+// collective each, on the calling thread (in backward of GPU tensors: on autograd's thread of that
+// GPU), which every rank of the group must reach.
 //
 // `group` must outlive the layer and every backward through it.
 class SyncBatchNorm final : public BatchNorm {
