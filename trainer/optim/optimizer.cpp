@@ -119,6 +119,12 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
 at::Tensor grad_norm(std::span<const at::Tensor> gradients) {
   const at::NoGradGuard no_grad;
   if (gradients.empty()) return at::zeros({}, at::kDouble);
+  if (gradients.front().is_cuda()) {  // two kernels for all tensors instead of two for each
+    return at::linalg_vector_norm(
+        at::stack(
+            at::_foreach_norm(at::TensorList(gradients.data(), gradients.size()), 2, at::kDouble)),
+        2);
+  }
   std::vector<at::Tensor> norms;
   for (const at::Tensor& gradient : gradients) {
     // In the order of memory: a channels_last gradient is not copied.
