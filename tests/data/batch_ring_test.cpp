@@ -26,7 +26,8 @@ const at::Device kCpu(at::kCPU);
 
 // Copies happen when somebody waits for them, no earlier. What a slot holds is destroyed as soon as
 // the compute lane says that it has read it. A copy into memory that the compute lane may still
-// be reading, or that somebody had before, is reported.
+// be reading, or that somebody had before, is reported; and so is host memory that is written, or
+// whose slot is used again, before the host waited for the copy from it.
 class WorstStreams final : public DeviceStreams {
  public:
   struct Counts {
@@ -64,6 +65,12 @@ class WorstStreams final : public DeviceStreams {
   void host_wait(int event) override {
     if (done_[event] < versions_[event]) ++counts_.host_waits;
     run_until(event);
+    for (Memory& memory : memory_) {
+      if (memory.copied != event || memory.source == nullptr) continue;
+      EXPECT_EQ(std::memcmp(memory.source, memory.was.data(), memory.was.size()), 0)
+          << "the source of a copy was written before the host knew that it was read";
+      memory.source = nullptr;
+    }
   }
 
   void copy(const at::Tensor& from, const at::Tensor& to) override {
@@ -76,7 +83,10 @@ class WorstStreams final : public DeviceStreams {
     ASSERT_NE(memory, nullptr) << "copied to memory that was not said to be";
     EXPECT_FALSE(memory->full) << "copied over what was not consumed";
     EXPECT_LE(memory->released_at, copy_knows_) << "the copy lane did not wait";
+    EXPECT_EQ(memory->source, nullptr) << "the host did not wait for the last copy";
     memory->full = memory->being_copied = true;
+    memory->source = static_cast<const char*>(from.const_data_ptr());
+    memory->was.assign(memory->source, memory->source + from.nbytes());
     counts_.copies_at_once = std::max(counts_.copies_at_once, ++begun_);
     // The source is not kept, as a device does not.
     queue_.push_back(
@@ -102,10 +112,12 @@ class WorstStreams final : public DeviceStreams {
   struct Memory {
     char* begin = nullptr;
     size_t bytes = 0;
-    bool full = false;          // between a copy and the event that says it was read
-    bool being_copied = false;  // since the last event of the copy lane
-    int copied = -1;            // that event
-    int64_t released_at = 0;    // on the compute lane
+    bool full = false;             // between a copy and the event that says it was read
+    bool being_copied = false;     // since the last event of the copy lane
+    int copied = -1;               // that event
+    int64_t released_at = 0;       // on the compute lane
+    const char* source = nullptr;  // of the last copy, until the host waited for it
+    std::vector<char> was = {};    // what it held
   };
 
   void release(Memory& memory) {

@@ -1,5 +1,6 @@
 #include "trainer/data/device_transform.h"
 
+#include <ATen/ops/add.h>
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/bitwise_and.h>
@@ -133,7 +134,7 @@ at::Tensor DeviceTransform::place(const at::Tensor& samples, const at::Tensor& d
     return images;
   }
   const auto column = [&](Drawn what) { return drawn.select(0, what).unsqueeze(1); };  // [n, 1]
-  const at::Tensor y = rows_ + column(kDown);                                 // [n, height]
+  const at::Tensor y = at::add(rows_, column(kDown));                         // [n, height]
   const at::Tensor x = at::addcmul(column(kFirst), column(kStep), columns_);  // [n, width]
   const at::Tensor inside_y = at::clamp(y, 0, shape_.height - 1);
   const at::Tensor inside_x = at::clamp(x, 0, shape_.width - 1);

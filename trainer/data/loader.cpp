@@ -19,7 +19,8 @@ RequestOf consecutive_samples(int64_t first, int64_t count, int64_t batch) {
 Loader::Loader(const Dataset& dataset, const Transform& transform, int64_t workers,
                RequestOf request_of, int64_t first_batch, int64_t end_batch,
                SkippedSamples* skipped)
-    : maker_(dataset, transform, skipped, kAhead + 4),  // with the caller's, and one that waits
+    // Of those that are kept, the caller has one (a BatchRing two), and one waits.
+    : maker_(dataset, transform, skipped, kAhead + 3),
       request_of_(std::move(request_of)),
       slots_(workers > 0 ? kAhead : 1),
       pool_(work(std::max<int64_t>(workers, 1)), workers, static_cast<int64_t>(slots_.size()),
