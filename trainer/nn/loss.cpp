@@ -8,6 +8,11 @@ namespace largo::nn {
 
 namespace {
 
+// Sums of bfloat16 lose all but two digits.
+torch::Tensor at_least_single(const torch::Tensor& logits) {
+  return at::isReducedFloatingType(logits.scalar_type()) ? logits.to(torch::kFloat32) : logits;
+}
+
 // How many classes come before the label in the order of falling logits, [n].
 torch::Tensor label_rank(const torch::Tensor& logits, const torch::Tensor& labels) {
   const torch::Tensor label = labels.unsqueeze(1);
@@ -18,8 +23,9 @@ torch::Tensor label_rank(const torch::Tensor& logits, const torch::Tensor& label
 
 }  // namespace
 
-torch::Tensor cross_entropy_sum(const torch::Tensor& logits, const Targets& targets,
+torch::Tensor cross_entropy_sum(const torch::Tensor& any_logits, const Targets& targets,
                                 double label_smoothing) {
+  const torch::Tensor logits = at_least_single(any_logits);
   const auto against = [&](const torch::Tensor& labels) {
     return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum, /*ignore_index=*/-100,
                                   label_smoothing);
@@ -34,8 +40,9 @@ torch::Tensor top1_count(const torch::Tensor& logits, const torch::Tensor& label
   return logits.detach().argmax(1).eq(labels).sum();
 }
 
-torch::Tensor EvalSums::of(const torch::Tensor& logits, const torch::Tensor& labels) {
+torch::Tensor EvalSums::of(const torch::Tensor& any_logits, const torch::Tensor& labels) {
   const torch::NoGradGuard no_grad;
+  const torch::Tensor logits = at_least_single(any_logits);
   const torch::Tensor loss =
       at::cross_entropy_loss(logits, labels, {}, at::Reduction::None).to(torch::kFloat64);
   const torch::Tensor rank = label_rank(logits, labels);

@@ -14,8 +14,9 @@ struct Targets {
 };
 
 // The sum over samples of the cross entropy against (1 - s) * target + s / classes, where s is
-// `label_smoothing`: a scalar of the logits' dtype. Nothing is divided by a number of samples: the
-// trainer divides by the step's. No samples give 0, with a graph. logits [n, classes].
+// `label_smoothing`: a scalar of the logits' dtype, float32 for bfloat16 logits. Nothing is divided
+// by a number of samples: the trainer divides by the step's. No samples give 0, with a graph.
+// logits [n, classes].
 torch::Tensor cross_entropy_sum(const torch::Tensor& logits, const Targets& targets,
                                 double label_smoothing);
 
@@ -35,6 +36,7 @@ struct EvalSums {
   // right in nothing.
   static torch::Tensor of(const torch::Tensor& logits, const torch::Tensor& labels);
 
+  // The host waits for the values, as nothing else here makes it.
   static EvalSums from(const torch::Tensor& values);
 };
 
