@@ -271,9 +271,5 @@ TEST(BatchRing, MayBeDestroyedAtAnyTime) {
   }
 }
 
-TEST(BatchRing, ADeviceNeedsItsNumber) {
-  EXPECT_THROW(make_device_streams(at::Device(at::kCUDA), 1), Error);
-}
-
 }  // namespace
 }  // namespace largo::data
