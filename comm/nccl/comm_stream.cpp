@@ -153,9 +153,18 @@ std::string CommStream::name(const Step& step) {
                            : std::string(step.what);
 }
 
+CommStream::Step CommStream::under_way() const {
+  if (settling_ != nullptr && !settling_->what.empty()) return *settling_;
+  if (!pending_.empty()) return {"", pending_.front().ticket, pending_.front().what};
+  return settling_ != nullptr ? *settling_ : Step{"no collective under way"};
+}
+
 // Called and left with the lock held; free meanwhile, so that the monitor can look.
 void CommStream::settle(Lock& lock, ncclResult_t result, ncclComm_t comm, const Step& step,
                         double timeout_s) {
+  settling_ = &step;
+  const std::unique_ptr<const Step*, void (*)(const Step**)> settled(
+      &settling_, [](const Step** settling) { *settling = nullptr; });
   const auto start = Clock::now();
   for (int polls = 0;; ++polls) {
     if (result == ncclInProgress) {
@@ -197,9 +206,8 @@ void CommStream::poll(Lock& lock) {
     const ncclResult_t asked = ncclCommGetAsyncError(comm, &state);
     if (asked != ncclSuccess) state = asked;
     if (state == ncclSuccess || state == ncclInProgress) continue;
-    Step head{"no collective under way"};
-    if (!pending_.empty()) head = {"", pending_.front().ticket, pending_.front().what};
-    fail_all(lock, concat(name(head), ": asynchronous error: ", nccl_error_text(state, comm)));
+    fail_all(lock,
+             concat(name(under_way()), ": asynchronous error: ", nccl_error_text(state, comm)));
     return;
   }
   if (pending_.empty()) return;

@@ -108,6 +108,7 @@ class CommStream {
   };
 
   static std::string name(const Step& step);
+  Step under_way() const;
   void settle(Lock& lock, ncclResult_t result, ncclComm_t comm, const Step& step, double timeout_s);
   void monitor();
   void poll(Lock& lock);
@@ -126,6 +127,7 @@ class CommStream {
   std::vector<ncclComm_t> comms_;
   EventPool events_;
   std::deque<Pending> pending_;
+  const Step* settling_ = nullptr;  // what settle() is waiting for
   Ticket issued_ = 0;
   std::atomic<Ticket> completed_{0};
   std::string failure_;

@@ -61,12 +61,12 @@ class NcclCommunicator final : public Communicator {
   void check_on_device(const at::Tensor& tensor) const;
   void keep(NcclCore::Ticket ticket, at::Tensor tensor);
 
+  std::deque<std::pair<NcclCore::Ticket, at::Tensor>> kept_;  // goes after the core is done
   std::unique_ptr<Communicator> host_;
   std::unique_ptr<NcclCore> core_;
   at::Device device_;
   Timeouts timeouts_;
   int exceptions_at_start_;
-  std::deque<std::pair<NcclCore::Ticket, at::Tensor>> kept_;
 };
 
 }  // namespace largo::comm

@@ -173,6 +173,14 @@ TEST_F(NcclFaults, RankThatNeverComesIsNamed) {
   }
 }
 
+TEST_F(NcclFaults, ErrorDuringSetUpIsNamed) {
+  const World world(2);
+  emulated::inject_error(world.id, -1, ncclSystemError);
+  const auto said = run(2, [&](int rank) { world.core(rank); });
+  EXPECT_THAT(said, Each(AllOf(HasSubstr(": set-up of an NCCL communicator of 2 ranks: "),
+                               HasSubstr("emulated NCCL error"))));
+}
+
 // Time counts at the head of the line: many collectives together may take longer than the timeout.
 TEST_F(NcclFaults, LongLineIsNoFault) {
   emulated::set_behaviour({.collective_time = std::chrono::milliseconds(40)});
