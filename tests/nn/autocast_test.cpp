@@ -2,10 +2,9 @@
 
 #include <ATen/autocast_mode.h>
 
-#include <optional>
-
 #include "comm/base/error.h"
 #include "tests/nn/models_test_util.h"
+#include "tests/nn/norm_step.h"
 #include "trainer/nn/memory_format.h"
 #include "trainer/nn/running_stats.h"
 
@@ -143,6 +142,51 @@ class AutocastModelsTest : public ModelsTest {
 constexpr NormKind kKinds[] = {NormKind::kBatch, NormKind::kSyncBatch, NormKind::kGhostBatch,
                                NormKind::kGroup, NormKind::kLayer,     NormKind::kInstance,
                                NormKind::kNone};
+
+// Activations keep bfloat16; what is summed up is as exact as of the same values in float64.
+TEST_F(AutocastModelsTest, NormsOfHalfPrecisionImages) {
+  const NormProblem problem = make_problem({6, 8, 5, 4}).to(torch::kBFloat16);
+  for (const NormKind kind : kKinds) {
+    SCOPED_TRACE(static_cast<int>(kind));
+    const auto run = [&](torch::Dtype images, torch::Dtype parameters, int64_t samples) {
+      OneNorm model({.kind = kind, .virtual_batch = 4, .epsilon = 1e-5}, 8, self_);
+      model.to(parameters);
+      RunningStatistics statistics(model);
+      const TrainingStep step({samples}, 6);
+      const torch::Tensor x =
+          channels_last(problem.x.narrow(0, 0, samples).to(images)).requires_grad_();
+      const Autocast autocast(torch::kCPU, torch::kBFloat16);
+      const torch::Tensor y = model.forward(x, step.context());
+      EXPECT_EQ(y.scalar_type(), images);
+      EXPECT_EQ(y.strides(), x.strides());
+      y.backward(problem.dy.narrow(0, 0, samples).to(images));
+      EXPECT_EQ(x.grad().scalar_type(), images);
+      statistics.apply();
+      NormOutcome outcome;
+      outcome.y = y.detach();
+      outcome.dx = x.grad();
+      if (kind == NormKind::kNone) return outcome;
+      outcome.dweight = model.norm->weight.grad();
+      outcome.dbias = model.norm->bias.grad();
+      if (const auto* const layer = dynamic_cast<const BatchNorm*>(model.norm.get())) {
+        outcome.running_mean = layer->running_mean;
+        outcome.running_var = layer->running_var;
+      }
+      return outcome;
+    };
+    run(torch::kBFloat16, torch::kFloat32, 0);
+    const NormOutcome half = run(torch::kBFloat16, torch::kFloat32, 6);
+    const NormOutcome exact = run(torch::kFloat64, torch::kFloat64, 6);
+    EXPECT_LE(relative_error(half.y, exact.y), 3e-3);
+    EXPECT_LE(relative_error(half.dx, exact.dx), 5e-3);
+    if (kind == NormKind::kNone) continue;
+    EXPECT_LE(relative_error(half.dweight, exact.dweight), 5e-3);
+    EXPECT_LE(relative_error(half.dbias, exact.dbias), 5e-3);
+    if (!half.running_mean.defined()) continue;
+    EXPECT_LE(relative_error(half.running_mean, exact.running_mean), 1e-5);
+    EXPECT_LE(relative_error(half.running_var, exact.running_var), 1e-5);
+  }
+}
 
 TEST_F(AutocastModelsTest, NetsWithoutNorms) {
   expect_alike(make_spec("mlp"), 0.99);

@@ -231,6 +231,25 @@ TEST(SynchronizedNormOneTest, WithoutWeightAndBias) {
   EXPECT_LE(relative_error(x.grad(), expected(plain).dx), 1e-12);
 }
 
+// What the kernels get is dense and alike all the same: the reference checks it.
+TEST(SynchronizedNormOneTest, ImagesAndGradientsInAnyLayout) {
+  const NormProblem problem = make_problem({4, 3, 4, 5});
+  comm::SelfCommunicator self;
+  const std::vector<int64_t> counts = {4 * 4 * 5};
+  const torch::Tensor gaps = torch::stack({problem.x, problem.x}, 4).select(4, 0);
+  const torch::Tensor dy_gaps = torch::stack({problem.dy, problem.dy}, 4).select(4, 0);
+  for (const torch::Tensor& images : {gaps, problem.x, channels_last(problem.x)}) {
+    for (const torch::Tensor& dy : {dy_gaps, problem.dy, channels_last(problem.dy)}) {
+      const torch::Tensor x = images.detach().requires_grad_();
+      const torch::Tensor y =
+          synchronized_norm(kReference, x, counts, problem.weight, problem.bias, kEpsilon, self).y;
+      y.backward(dy);
+      EXPECT_LE(relative_error(y.detach(), expected(problem).y), 1e-12);
+      EXPECT_LE(relative_error(x.grad(), expected(problem).dx), 1e-12);
+    }
+  }
+}
+
 TEST(SynchronizedNormOneTest, NoReductionWhereTheImagesNeedNoGradient) {
   const NormProblem problem = make_problem({4, 3, 4, 5});
   comm::SelfCommunicator self;
