@@ -147,7 +147,7 @@ TEST_F(NnGpuTest, SynchronizedNormOfHalfPrecisionImages) {
       const auto on_gpu = [&](const torch::Tensor& tensor) {
         return (last ? channels_last(tensor) : tensor).to(gpu());
       };
-      const torch::Tensor x = on_gpu(half.x).requires_grad_();
+      const torch::Tensor x = on_gpu(half.x).clone().requires_grad_();
       const TrainingStep step({8});
       const torch::Tensor y = model.forward(x, step.context());
       EXPECT_EQ(y.scalar_type(), torch::kBFloat16);
