@@ -170,6 +170,7 @@ class Entry {
     if (comm_->entered.exchange(true, std::memory_order_relaxed)) {
       emulated::violation("two threads inside one communicator");
     }
+    std::this_thread::yield();  // a call takes its time
   }
   ~Entry() { comm_->entered.store(false, std::memory_order_relaxed); }
   Entry(const Entry&) = delete;
