@@ -83,6 +83,22 @@ int main(int argc, char** argv) {
                       "is decoded anew");
   bench_app->callback([&] { exit_code = run_data_bench(bench); });
 
+  AllreduceArguments allreduce;
+  auto* allreduce_app = app.add_subcommand(
+      "allreduce", "how fast the ranks sum, and whether right (under mpirun or srun)");
+  allreduce_app->add_option("OVERRIDES", allreduce.overrides,
+                            "key=value: run.device, run.threads, run.share_gpu, comm.backend, "
+                            "comm.dtype, comm.timeout, comm.init_timeout");
+  allreduce_app->add_option("--min", allreduce.least, "bytes; sizes double from here")
+      ->capture_default_str();
+  allreduce_app->add_option("--max", allreduce.most, "bytes")->capture_default_str();
+  allreduce_app->add_option("--iterations", allreduce.iterations, "samples of each size")
+      ->capture_default_str();
+  allreduce_app->add_option("--json", allreduce.json,
+                            "write the numbers to this file; -: to stdout, in place of the table");
+  allreduce_app->add_option("--logs", allreduce.logs, "folder for NCCL's own log");
+  allreduce_app->callback([&] { exit_code = run_allreduce(allreduce, program); });
+
   auto* config_app = app.add_subcommand("config", "check or print a run file");
   config_app->require_subcommand(1);
   ConfigCheckArguments check;

@@ -51,6 +51,16 @@ struct DataBenchArguments {
 };
 int run_data_bench(const DataBenchArguments& arguments);
 
+struct AllreduceArguments {
+  std::vector<std::string> overrides;  // key=value, of the few keys that mean something here
+  int64_t least = 4096;                // bytes
+  int64_t most = 104857600;
+  int64_t iterations = 20;
+  std::string json;  // file to write, "-" for stdout; empty: none
+  std::string logs;  // folder of NCCL's own log; empty: none
+};
+int run_allreduce(const AllreduceArguments& arguments, ProgramArguments program);
+
 struct ConfigCheckArguments {
   ConfigArguments config;
   int64_t ranks = 1;
