@@ -13,6 +13,12 @@
 
 namespace largo::comm {
 
+namespace {
+
+constexpr int64_t kAlignmentBytes = 64;  // a cache line, and the widest vector register
+
+}  // namespace
+
 // Called by autograd once the parameter's .grad holds this backward's gradient.
 class GradientReducer::Hook final : public torch::autograd::PostAccumulateGradHook {
  public:
@@ -108,12 +114,15 @@ void GradientReducer::lay_out(const std::vector<int64_t>& order) {
   }
   const at::ScalarType dtype = parameters_[0].scalar_type();
   const auto element_bytes = static_cast<int64_t>(at::elementSize(dtype));
+  // Every gradient begins where vector instructions and kernels like it; the gaps stay zero.
+  const int64_t unit = kAlignmentBytes / element_bytes;
+  const auto padded = [unit](int64_t elements) { return (elements + unit - 1) / unit * unit; };
   buckets_.clear();
   bucket_of_.assign(parameters_.size(), 0);
   std::vector<int64_t> elements;  // by bucket
   for (const int64_t p : order) {
     const int64_t cap = buckets_.size() <= 1 ? options_.first_bucket_bytes : options_.bucket_bytes;
-    const int64_t size = parameters_[p].numel();
+    const int64_t size = padded(parameters_[p].numel());
     if (buckets_.empty() ||
         (elements.back() > 0 && (elements.back() + size) * element_bytes > cap)) {
       buckets_.emplace_back();
@@ -124,7 +133,7 @@ void GradientReducer::lay_out(const std::vector<int64_t>& order) {
     elements.back() += size;
   }
   const int64_t extra_elements = extra_.defined() ? extra_.numel() : 0;
-  elements.back() += extra_elements;
+  elements.back() += padded(extra_elements);
 
   // One allocation for all buckets: the optimizer reads it front to back.
   const int64_t total = std::accumulate(elements.begin(), elements.end(), int64_t{0});
@@ -137,18 +146,18 @@ void GradientReducer::lay_out(const std::vector<int64_t>& order) {
     for (const int64_t p : buckets_[b].members) {
       gradients_[p] = arena.as_strided(parameters_[p].sizes(), parameters_[p].strides(),
                                        arena.storage_offset() + offset);
-      offset += parameters_[p].numel();
+      offset += padded(parameters_[p].numel());
     }
     start += elements[b];
     const bool rides = b + 1 == buckets_.size();
     const at::Tensor gradients =
-        buckets_[b].flat.narrow(0, 0, elements[b] - (rides ? extra_elements : 0));
+        buckets_[b].flat.narrow(0, 0, elements[b] - (rides ? padded(extra_elements) : 0));
     buckets_[b].sent =
         options_.wire_dtype
             ? at::empty_like(gradients, gradients.options().dtype(*options_.wire_dtype))
             : buckets_[b].flat;
   }
-  extra_slot_ = arena.narrow(0, total - extra_elements, extra_elements);
+  extra_slot_ = arena.narrow(0, total - padded(extra_elements), extra_elements);
 }
 
 void GradientReducer::begin_step() {

@@ -1,6 +1,7 @@
 // GPUs in a build without CUDA: they are seen, so that nobody trains on the CPU by mistake.
 #include "comm/base/error.h"
 #include "comm/gpu.h"
+#include "comm/trace_range.h"
 
 namespace largo::comm {
 
@@ -15,5 +16,8 @@ void try_gpu(int index, const GpuView&) {
 }
 
 std::string gpu_libraries() { return {}; }
+
+TraceRange::TraceRange(const char*) {}
+TraceRange::~TraceRange() = default;
 
 }  // namespace largo::comm

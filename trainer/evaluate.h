@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "comm/communicator.h"
-#include "trainer/data/loader.h"
+#include "trainer/data/device_feed.h"
 #include "trainer/nn/model.h"
 
 namespace largo {
@@ -18,12 +18,19 @@ struct EvalResult {
   double confidence = 0;  // mean greatest probability of the samples that are right in top1
 };
 
+// Where and how a forward pass is computed.
+struct Compute {
+  at::Device device = at::kCPU;            // the model's
+  at::ScalarType autocast = at::kFloat;    // kBFloat16: convolutions and matrix products in it
+  data::ResidentSets* resident = nullptr;  // data sets that live on the device; null: none
+};
+
 // A collective: every rank scores its part of the set, every sample exactly once over all ranks,
 // and gets the result for the whole. Throws Error{kInternal} if the counts do not add up to the
 // set. The model must be in eval mode; `batch` samples go through it at a time. With `skipped`, bad
 // samples are replaced and counted there, and too many of them are an error on every rank.
 EvalResult evaluate(nn::Model& model, const data::Dataset& set, const data::Transform& transform,
                     int64_t batch, int64_t workers, comm::Communicator& world,
-                    data::SkippedSamples* skipped = nullptr);
+                    data::SkippedSamples* skipped = nullptr, const Compute& compute = {});
 
 }  // namespace largo

@@ -65,6 +65,27 @@ void declare_threads(OptionTable& table, std::optional<int64_t>& threads) {
 
 }  // namespace
 
+StepRange OptionCodec<StepRange>::parse(std::string_view text) {
+  const size_t dash = text.find('-');
+  StepRange range;
+  try {
+    range.first = OptionCodec<int64_t>::parse(text.substr(0, dash));
+    range.last = dash == std::string_view::npos
+                     ? range.first
+                     : OptionCodec<int64_t>::parse(text.substr(dash + 1));
+  } catch (const std::invalid_argument&) {
+    throw std::invalid_argument("is not a range of steps");
+  }
+  if (range.first < 1 || range.last < range.first) {
+    throw std::invalid_argument("is not a range of steps, which count from 1");
+  }
+  return range;
+}
+
+std::string OptionCodec<StepRange>::print(const StepRange& value) {
+  return std::to_string(value.first) + "-" + std::to_string(value.last);
+}
+
 void declare_options(OptionTable& table, RunOptions& options) {
   table.add("run.name", options.name, directory_name(),
             {.description = "the run's directory inside run.output; without it, the name of the "
@@ -76,11 +97,23 @@ void declare_options(OptionTable& table, RunOptions& options) {
       {.description = "folder of run directories", .effect = Effect::kOutput, .is_path = true});
   table.add("run.seed", options.seed, at_least<int64_t>(0),
             {.description = "of everything random: order, augmentation, initial weights"});
-  table.add_choice<DeviceChoice>(
+  using comm::DeviceWish;
+  table.add_choice<DeviceWish>(
       "run.device", options.device,
-      {{"auto", DeviceChoice::kAuto}, {"cpu", DeviceChoice::kCpu}, {"cuda", DeviceChoice::kCuda}},
+      {{"auto", DeviceWish::kAuto}, {"cpu", DeviceWish::kCpu}, {"cuda", DeviceWish::kCuda}},
       {.description = "auto: a GPU where one is visible to any rank"});
   declare_threads(table, options.threads);
+  table.add("run.tf32", options.tf32, Range<bool>{},
+            {.description = "let GPUs multiply float32 numbers with 10 bits of mantissa "
+                            "(TensorFloat-32) in convolutions and matrix products, as PyTorch does "
+                            "in convolutions"});
+  table.add("run.share_gpu", options.share_gpu, Range<bool>{},
+            {.description = "let ranks share a GPU: slow, for tests on a machine with few GPUs",
+             .effect = Effect::kSpeed});
+  table.add("run.profile", options.profile, Range<StepRange>{},
+            {.description = "steps that are recorded, first-last: each rank leaves a Chrome trace "
+                            "profile.rankN.json in the run's directory. Left out: none",
+             .effect = Effect::kOutput});
 }
 
 void declare_options(OptionTable& table, TrainOptions& options) {
@@ -92,9 +125,15 @@ void declare_options(OptionTable& table, TrainOptions& options) {
       {{"drop", LastBatch::kDrop}, {"keep", LastBatch::kKeep}, {"wrap", LastBatch::kWrap}},
       {.description = "samples of an epoch that fill no global batch: left out, a smaller batch, "
                       "or filled up from the next epoch's permutation"});
-  table.add_choice<Precision>("train.precision", options.precision,
-                              {{"float32", Precision::kFloat32}, {"float64", Precision::kFloat64}},
-                              {.description = "of weights and arithmetic; float64 is for tests"});
+  table.add_choice<Precision>(
+      "train.precision", options.precision,
+      {{"float32", Precision::kFloat32},
+       {"bfloat16", Precision::kBfloat16},
+       {"float64", Precision::kFloat64}},
+      {.description = "of arithmetic. bfloat16: convolutions and matrix "
+                      "products, and the activations between them; weights, "
+                      "statistics, loss and sums stay float32. float64 is "
+                      "for tests"});
   table.add("train.log_every", options.log_every, longer_than_nothing(),
             {.description = "how often losses are logged", .effect = Effect::kOutput});
   table.add("train.eval_every", options.eval_every, longer_than_nothing(),

@@ -7,20 +7,38 @@
 #include <vector>
 
 #include "comm/base/option_table.h"
+#include "comm/device_choice.h"
 #include "trainer/base/duration.h"
 
 namespace largo {
 
-enum class DeviceChoice { kAuto, kCpu, kCuda };
 enum class LastBatch { kDrop, kKeep, kWrap };
-enum class Precision { kFloat32, kFloat64 };
+enum class Precision { kFloat32, kBfloat16, kFloat64 };
+
+// Steps, counted from 1; both ends belong to it.
+struct StepRange {
+  int64_t first = 1;
+  int64_t last = 1;
+
+  friend bool operator==(const StepRange&, const StepRange&) = default;
+};
+
+template <>
+struct OptionCodec<StepRange> {
+  static constexpr const char* kType = "range of steps (12-15)";
+  static StepRange parse(std::string_view text);
+  static std::string print(const StepRange& value);
+};
 
 struct RunOptions {
   std::string name;             // empty: the config file's name without its ending
   std::string output = "runs";  // folder of run directories
   int64_t seed = 1;
-  DeviceChoice device = DeviceChoice::kAuto;
+  comm::DeviceWish device = comm::DeviceWish::kAuto;
   std::optional<int64_t> threads;  // per rank; empty: affinity mask / ranks on the node
+  bool tf32 = true;
+  bool share_gpu = false;            // several ranks may use one GPU: for tests
+  std::optional<StepRange> profile;  // steps that are recorded; empty: none
 };
 
 // An exponential moving average of the weights, kept beside them.

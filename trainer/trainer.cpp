@@ -1,6 +1,10 @@
 #include "trainer/trainer.h"
 
+#include <ATen/record_function.h>
+#include <c10/core/AutogradState.h>
+
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <utility>
@@ -8,7 +12,10 @@
 
 #include "comm/base/as_agreed.h"
 #include "comm/base/error.h"
+#include "comm/same_bits.h"
+#include "comm/trace_range.h"
 #include "trainer/data/mixup.h"
+#include "trainer/nn/autocast.h"
 #include "trainer/nn/loss.h"
 #include "trainer/nn/state.h"
 #include "trainer/optim/clip.h"
@@ -21,21 +28,27 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Hands the time since the last lap to a phase. Wall time on the host, where CPU kernels run.
-class PhaseClock {
+// A stretch of a step, by name, in every profiler.
+class Stretch {
  public:
-  explicit PhaseClock(metrics::StepTimer& timer)
-      : timer_(timer), start_s_(now_s()), last_s_(start_s_) {}
-  void lap(metrics::Phase phase) {
-    const double now = now_s();
-    timer_.add(phase, now - std::exchange(last_s_, now));
+  explicit Stretch(const char* name) : range_(name), record_(at::RecordScope::USER_SCOPE) {
+    if (record_.isActive()) record_.before(name);
   }
-  ~PhaseClock() { timer_.end_step(now_s() - start_s_); }
 
  private:
-  metrics::StepTimer& timer_;
-  double start_s_;
-  double last_s_;
+  comm::TraceRange range_;
+  at::RecordFunction record_;
+};
+
+// While it lives, backward runs on the calling thread, for GPUs too (else on a thread of autograd's
+// own): so all collectives, those inside backward included, are issued from one thread.
+class BackwardHere {
+ public:
+  BackwardHere() { c10::AutogradState::get_tls_state().set_multithreading_enabled(false); }
+  ~BackwardHere() { c10::AutogradState::get_tls_state().set_multithreading_enabled(was_); }
+
+ private:
+  bool was_ = c10::AutogradState::get_tls_state().get_multithreading_enabled();
 };
 
 // Every `every` completed steps, and at the end.
@@ -56,12 +69,15 @@ Trainer::Trainer(Parts parts, const RunState& from)
       sampler_(data::make_sampler(parts_.data.shuffle, parts_.seed, *parts_.sets.train)),
       skipped_train_(parts_.sets.train->size(), warn_through(parts_.log)),
       skipped_val_(parts_.sets.val->size(), warn_through(parts_.log)),
-      loader_(
+      feed_(
           *parts_.sets.train, parts_.train_transform, parts_.data.workers,
           [this](int64_t number) { return request(sampler_, number); },
           from.step * parts_.plan.accumulation(),
-          parts_.plan.total_steps() * parts_.plan.accumulation(), counter(skipped_train_)),
+          parts_.plan.total_steps() * parts_.plan.accumulation(), counter(skipped_train_),
+          parts_.compute.device, parts_.compute.resident),
       precise_(parts_.model),
+      clock_(make_phase_clock(timer_, parts_.compute.device)),
+      profile_(parts_.profile, !parts_.compute.device.is_cpu(), parts_.profile_file),
       started_s_(now_s()) {
   interval_.started_s = started_s_;
   last_saved_s_ = from.time_s;
@@ -88,9 +104,12 @@ int64_t Trainer::fit() {
   const int64_t log_every = plan.steps_of(parts_.train.log_every);
   const int64_t eval_every = plan.steps_of(parts_.train.eval_every);
   while (!parts_.lr.done(completed_)) {
+    profile_.before_step(completed_ + 1);
     const StepResult result = train_step(completed_);
     add_to_interval(completed_, result);
     const int64_t step = ++completed_;
+    profile_.after_step(step);
+    check_parameters(step);
     parts_.progress.step(step, plan.epoch_at(step), now_s());
     if (is_due(step, log_every, plan.total_steps())) record(step, result);
     if (is_due(step, eval_every, plan.total_steps())) evaluate_and_record(step);
@@ -104,32 +123,57 @@ int64_t Trainer::fit() {
 
 StepResult Trainer::train_step(int64_t step) {
   const BatchPlan& plan = parts_.plan;
-  PhaseClock clock(timer_);
+  const Stretch step_stretch("step");
+  clock_->begin_step();
   StepResult result;
   parts_.reducer.begin_step();
   parts_.statistics.begin_step();
   const int64_t step_samples = plan.samples_in_step(step);
   for (int64_t micro = 0; micro < plan.accumulation(); ++micro) {
-    const data::Batch batch = loader_.next();
-    clock.lap(metrics::Phase::kData);
+    const data::Batch batch = next_batch();
     const std::vector<int64_t> samples = samples_of_group(step, micro);
-    const torch::Tensor logits =
-        parts_.model.forward(batch.images, context(step, samples, batch.keys));
+    const torch::Tensor logits = forward(batch, context(step, samples, batch.keys));
     const torch::Tensor loss_sum = nn::cross_entropy_sum(
         logits, {batch.labels, batch.partner_labels, batch.mix}, parts_.loss.label_smoothing);
     // The only division: by the samples of the whole step, so that sums over ranks are means.
     const torch::Tensor loss = loss_sum / static_cast<double>(step_samples);
-    clock.lap(metrics::Phase::kForward);
+    clock_->lap(metrics::Phase::kForward);
     if (micro + 1 == plan.accumulation())
       parts_.reducer.arm();  // buckets leave during this backward
-    loss.backward();
-    clock.lap(metrics::Phase::kBackward);
+    backward(loss);
     const torch::Tensor right = nn::top1_count(logits.detach(), batch.labels);
     result.loss_sum = micro == 0 ? loss_sum.detach() : result.loss_sum + loss_sum.detach();
     result.top1 = micro == 0 ? right : result.top1 + right;
   }
   parts_.reducer.wait();  // every gradient is now its mean over the global batch, on every rank
-  clock.lap(metrics::Phase::kExposedComm);
+  clock_->lap(metrics::Phase::kExposedComm);
+  update(step, result);
+  clock_->end_step();
+  return result;
+}
+
+data::Batch Trainer::next_batch() {
+  const Stretch stretch("data");
+  data::Batch batch = feed_.next();
+  clock_->lap(metrics::Phase::kData);
+  return batch;
+}
+
+torch::Tensor Trainer::forward(const data::Batch& batch, const nn::StepContext& context) const {
+  const Stretch stretch("forward");
+  const nn::Autocast autocast(parts_.compute.device.type(), parts_.compute.autocast);
+  return parts_.model.forward(batch.images, context);
+}
+
+void Trainer::backward(const torch::Tensor& loss) const {
+  const Stretch stretch("backward");
+  const BackwardHere here;
+  loss.backward();
+  clock_->lap(metrics::Phase::kBackward);
+}
+
+void Trainer::update(int64_t step, StepResult& result) const {
+  const Stretch stretch("optimizer");
   const torch::NoGradGuard no_grad;
   result.grad_norm = optim::grad_norm(parts_.reducer.gradients());
   if (parts_.train.clip_norm) {
@@ -138,8 +182,7 @@ StepResult Trainer::train_step(int64_t step) {
   parts_.optimizer.step(parts_.reducer.gradients(), parts_.lr.lr(step));
   parts_.statistics.apply();
   if (parts_.average) parts_.average->update();
-  clock.lap(metrics::Phase::kOptimizer);
-  return result;
+  clock_->lap(metrics::Phase::kOptimizer);
 }
 
 std::vector<int64_t> Trainer::samples_of_group(int64_t step, int64_t micro) const {
@@ -160,8 +203,9 @@ nn::StepContext Trainer::context(int64_t step, std::span<const int64_t> samples_
 
 void Trainer::add_to_interval(int64_t step, const StepResult& result) {
   if (!interval_.loss_sum.defined()) {
-    interval_.loss_sum = torch::zeros({}, torch::kDouble);
-    interval_.top1 = torch::zeros({}, torch::kLong);
+    const torch::TensorOptions here(parts_.compute.device);
+    interval_.loss_sum = torch::zeros({}, here.dtype(torch::kDouble));
+    interval_.top1 = torch::zeros({}, here.dtype(torch::kLong));
   }
   interval_.loss_sum += result.loss_sum;
   interval_.top1 += result.top1;
@@ -169,18 +213,21 @@ void Trainer::add_to_interval(int64_t step, const StepResult& result) {
 }
 
 void Trainer::record(int64_t completed, const StepResult& result) {
-  const torch::Tensor sums = torch::stack({interval_.loss_sum, interval_.top1.to(torch::kDouble)});
+  torch::Tensor sums = torch::stack({interval_.loss_sum, interval_.top1.to(torch::kDouble)});
   parts_.world.all_reduce(sums).wait();
+  // To the host in one go, which waits for the device.
+  const torch::Tensor numbers =
+      torch::cat({sums, result.grad_norm.to(torch::kDouble).view({1})}).cpu();
   const auto samples = static_cast<double>(interval_.samples);
   const double now = now_s();
   const metrics::TrainRecord record = {
       .step = completed,
       .epoch = parts_.plan.epoch_at(completed),
       .samples = parts_.plan.samples_after(completed),
-      .loss = sums[0].item<double>() / samples,
-      .top1 = sums[1].item<double>() / samples,
+      .loss = numbers[0].item<double>() / samples,
+      .top1 = numbers[1].item<double>() / samples,
       .lr = parts_.lr.lr(completed - 1),
-      .grad_norm = result.grad_norm.item<double>(),
+      .grad_norm = numbers[2].item<double>(),
       .samples_per_s = samples / (now - interval_.started_s),
       .time_s = time_s(),
   };
@@ -217,7 +264,7 @@ void Trainer::evaluate_as(const std::string& split, int64_t step) {
   parts_.model.eval();
   const EvalResult result =
       evaluate(parts_.model, *parts_.sets.val, parts_.eval_transform, parts_.eval.batch,
-               parts_.data.workers, parts_.world, counter(skipped_val_));
+               parts_.data.workers, parts_.world, counter(skipped_val_), parts_.compute);
   parts_.model.train();
   const metrics::EvalRecord record = {.step = step,
                                       .epoch = parts_.plan.epoch_at(step),
@@ -241,16 +288,17 @@ void Trainer::take_precise_statistics(int64_t step) {
   const int64_t first = std::max<int64_t>(0, step - parts_.eval.precise_bn);
   const int64_t batches = parts_.eval.precise_bn * plan.accumulation();
   data::Sampler sampler = data::make_sampler(parts_.data.shuffle, parts_.seed, *parts_.sets.train);
-  data::Loader loader(
+  data::BatchFeed feed(
       *parts_.sets.train, parts_.train_transform, parts_.data.workers,
       [&](int64_t number) { return request(sampler, number); }, first * plan.accumulation(),
-      first * plan.accumulation() + batches, counter(skipped_val_));
+      first * plan.accumulation() + batches, counter(skipped_val_), parts_.compute.device,
+      parts_.compute.resident);
   precise_.begin();
   for (int64_t b = 0; b < batches; ++b) {
-    const data::Batch batch = loader.next();
+    const data::Batch batch = feed.next();
     const int64_t at = first + b / plan.accumulation();
     const std::vector<int64_t> samples = samples_of_group(at, b % plan.accumulation());
-    parts_.model.forward(batch.images, context(at, samples, batch.keys));
+    forward(batch, context(at, samples, batch.keys));
   }
   precise_.finish(parts_.world);
 }
@@ -278,6 +326,19 @@ void Trainer::check_skipped_samples(int64_t completed) {
   torch::Tensor count = torch::full({1}, skipped_train_.count(epoch), torch::kLong);
   parts_.world.all_reduce(count).wait();
   as_agreed([&] { data::check_skipped(count.item<int64_t>(), parts_.plan.train_samples()); });
+}
+
+// Early, where a wrong sum or a wrong start shows, and then rarely.
+void Trainer::check_parameters(int64_t completed) const {
+  constexpr std::array<int64_t, 4> kSteps = {1, 2, 10, 100};
+  if (std::find(kSteps.begin(), kSteps.end(), completed) == kSteps.end()) return;
+  comm::check_same_bits(nn::state_tensors(parts_.model), parts_.world,
+                        concat("after step ", completed));
+}
+
+const metrics::StepTimer& Trainer::timer() {
+  clock_->collect();
+  return timer_;
 }
 
 void Trainer::save(int64_t completed) {

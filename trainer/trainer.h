@@ -4,7 +4,10 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,7 +18,7 @@
 #include "trainer/batch_plan.h"
 #include "trainer/checkpoint/checkpointer.h"
 #include "trainer/checkpoint/options.h"
-#include "trainer/data/loader.h"
+#include "trainer/data/device_feed.h"
 #include "trainer/data/options.h"
 #include "trainer/data/sampler.h"
 #include "trainer/data/skipped_samples.h"
@@ -30,8 +33,10 @@
 #include "trainer/optim/lr_controller.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/optim/weight_average.h"
+#include "trainer/phase_clock.h"
 #include "trainer/run_options.h"
 #include "trainer/run_state.h"
+#include "trainer/step_profile.h"
 
 namespace largo {
 
@@ -57,6 +62,7 @@ class Trainer {
     data::Transform train_transform;
     data::Transform eval_transform;
     uint64_t seed = 1;
+    Compute compute = {};
 
     comm::Communicator& world;
     std::vector<int> norm_ranks;  // ranks of `world` that synchronized normalization works over
@@ -75,6 +81,9 @@ class Trainer {
     // Saves the model's tensors as they are, as the run's result; a collective. `split` is "val"
     // for the weights and "val_ema" for their average. Called when training ends.
     std::function<void(const std::string& split)> save_result = [](const std::string&) {};
+
+    std::optional<StepRange> profile = {};  // steps to record, and where
+    std::filesystem::path profile_file = {};
   };
 
   // `from` is where training goes on: zero steps, or what the restored checkpoint said.
@@ -98,7 +107,7 @@ class Trainer {
 
   double time_s() const;                            // spent training, earlier parts included
   int64_t completed() const { return completed_; }  // steps
-  const metrics::StepTimer& timer() const { return timer_; }
+  const metrics::StepTimer& timer();
 
  private:
   // Sums since the last record.
@@ -113,9 +122,14 @@ class Trainer {
   nn::StepContext context(int64_t step, std::span<const int64_t> samples_of_group,
                           const std::vector<SampleKey>& keys) const;
   std::vector<int64_t> samples_of_group(int64_t step, int64_t micro) const;
+  data::Batch next_batch();
+  torch::Tensor forward(const data::Batch& batch, const nn::StepContext& context) const;
+  void backward(const torch::Tensor& loss) const;
+  void update(int64_t step, StepResult& result) const;
   void evaluate_as(const std::string& split, int64_t step);
   data::SkippedSamples* counter(data::SkippedSamples& skipped) const;
   void check_skipped_samples(int64_t completed);
+  void check_parameters(int64_t completed) const;
   void add_to_interval(int64_t step, const StepResult& result);
   void record(int64_t completed, const StepResult& result);
   bool is_checkpoint_step(int64_t completed);
@@ -127,9 +141,11 @@ class Trainer {
   data::Sampler sampler_;  // the loader's
   data::SkippedSamples skipped_train_;
   data::SkippedSamples skipped_val_;
-  data::Loader loader_;
+  data::BatchFeed feed_;
   nn::PreciseStatistics precise_;
   metrics::StepTimer timer_;
+  std::unique_ptr<PhaseClock> clock_;
+  StepProfile profile_;
   Interval interval_;
   double started_s_;         // steady clock
   double last_saved_s_ = 0;  // time_s() of the last checkpoint

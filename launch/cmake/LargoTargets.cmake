@@ -23,8 +23,9 @@ function(largo_library name)
   endif()
 endfunction()
 
-# largo_add_test(NAME SOURCES a.cpp … LINK target … LABELS unit|mpi|slow|gpu [RANKS n] [TORCH] [TIMEOUT s])
+# largo_add_test(NAME SOURCES a.cpp … LINK target … LABELS unit|mpi|slow|cuda|gpu [RANKS n] [TORCH] [TIMEOUT s])
 #
+# Label cuda: differs in builds with CUDA, and needs no GPU; gpu: needs one. The target cuda_tests builds both.
 # A GoogleTest executable and its ctest entry. With RANKS it runs as that many MPI processes: rank 0 prints, and the
 # test fails if it failed on any rank. TORCH gives it the precompiled header.
 function(largo_add_test name)
@@ -39,6 +40,9 @@ function(largo_add_test name)
     if(arg_TORCH)
       target_link_libraries(${name} PRIVATE largo_torch)
       target_precompile_headers(${name} REUSE_FROM largo_torch_pch)
+    endif()
+    if("cuda" IN_LIST arg_LABELS OR "gpu" IN_LIST arg_LABELS)
+      add_dependencies(cuda_tests ${name})
     endif()
     if(arg_RANKS)
       target_link_libraries(${name} PRIVATE largo_mpi_test_main)

@@ -117,8 +117,8 @@ class Wrong final : public Communicator {
 std::string reduce_with(int64_t verify_steps, int steps, std::optional<at::ScalarType> wire) {
   return agreed_text(3, [=](Communicator& world) {
     Wrong broken(world);
-    const torch::Tensor a = torch::ones({300}).set_requires_grad(true);
-    const torch::Tensor b = torch::ones({300}).set_requires_grad(true);
+    const torch::Tensor a = torch::ones({304}).set_requires_grad(true);
+    const torch::Tensor b = torch::ones({304}).set_requires_grad(true);
     GradientReducer reducer({a, b}, {}, broken,
                             {.bucket_bytes = 1024,
                              .first_bucket_bytes = 1024,
@@ -135,7 +135,7 @@ std::string reduce_with(int64_t verify_steps, int steps, std::optional<at::Scala
 }
 
 TEST(SumCheck, TheReducerNamesTheBucketAndRankOfAWrongSum) {
-  EXPECT_THAT(reduce_with(1, 1, {}), HasSubstr("of bucket 1 rank 2 got 1 of 300 values"));
+  EXPECT_THAT(reduce_with(1, 1, {}), HasSubstr("of bucket 1 rank 2 got 1 of 304 values"));
   EXPECT_EQ(reduce_with(0, 1, {}), "");
 }
 

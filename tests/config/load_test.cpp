@@ -37,7 +37,7 @@ TEST(LoadConfig, ReadsARunFile) {
   const RunConfig& values = config.values;
   EXPECT_EQ(values.run.name, "fashion_b1024");
   EXPECT_EQ(values.run.seed, 7);
-  EXPECT_EQ(values.run.device, DeviceChoice::kCpu);
+  EXPECT_EQ(values.run.device, comm::DeviceWish::kCpu);
   EXPECT_EQ(values.run.threads, 2);
   EXPECT_EQ(values.data.path, "/usr/share/fashion");
   EXPECT_EQ(values.data.augment.pad_crop, 2);

@@ -69,6 +69,9 @@ std::optional<std::string> third_party_violation(const std::string& floor, const
   };
   if (path.starts_with("yaml-cpp/")) return only({"trainer/config"});
   if (path == "mpi.h" || path == "nccl.h") return only({"comm"});
+  for (const char* prefix : {"cuda", "nvtx3/", "c10/cuda/", "ATen/cuda/"}) {
+    if (path.starts_with(prefix)) return only({"comm"});
+  }
   if (path.starts_with("CLI/")) return only({"trainer/commands", "trainer/main.cpp"});
   const bool is_std = path.find('/') == std::string::npos || path.starts_with("sys/") ||
                       path.starts_with("linux/") || path.starts_with("netinet/");

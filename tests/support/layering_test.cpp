@@ -71,6 +71,12 @@ TEST(LayeringRules, KeepThirdPartiesInTheirPlace) {
   EXPECT_EQ(verdict("comm/mpi_session.cpp", "mpi.h"), "");
   EXPECT_NE(verdict("comm/base/log.cpp", "mpi.h"), "");
   EXPECT_NE(verdict("trainer/commands/train.cpp", "mpi.h"), "");
+  EXPECT_EQ(verdict("comm/nccl/nccl_core.h", "cuda_runtime_api.h"), "");
+  EXPECT_EQ(verdict("comm/nccl/nccl_communicator.cpp", "c10/cuda/CUDAStream.h"), "");
+  for (const char* header : {"nccl.h", "cuda_runtime_api.h", "c10/cuda/CUDAStream.h",
+                             "ATen/cuda/CUDAEvent.h", "nvtx3/nvToolsExt.h"}) {
+    EXPECT_NE(verdict("trainer/trainer.cpp", header), "") << header;
+  }
   EXPECT_EQ(verdict("trainer/main.cpp", "CLI/CLI.hpp"), "");
   EXPECT_NE(verdict("trainer/config/reader.cpp", "CLI/CLI.hpp"), "");
   EXPECT_EQ(verdict("comm/base/cpu.cpp", "sys/stat.h"), "");

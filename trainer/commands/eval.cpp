@@ -1,6 +1,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <vector>
 
 #include "comm/agree.h"
 #include "comm/base/error.h"
@@ -30,8 +32,7 @@ fs::path weights_file(const fs::path& given) {
 int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& session, Log& log) {
   const config::LoadedConfig config = load_on_all_ranks(session, log, arguments.config);
   const config::RunConfig& values = config.values;
-  pick_device(session, values.run.device);
-  set_up_threads(session, values.run);
+  const ChosenDevice device = set_up_device(session, values.run, log);
 
   const Catalogs catalogs = make_catalogs();
   const std::string index = data_index_on_all_ranks(config, catalogs, session, log);
@@ -42,9 +43,17 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
     if (!problems.empty()) throw config.error(problems);
   });
   const data::Datasets sets = load_data(config, catalogs, index, info, session);
-  const comm::Groups groups =
-      comm::make_groups(values.comm, session, /*overlap=*/false, /*norm_color=*/0);
-  const auto model = make_model(config, catalogs, info, *groups.world, *groups.norms);
+  // Evaluation sums a few numbers only, on the host; the layers communicate in training alone.
+  comm::CommOptions through_host = values.comm;
+  through_host.backend = comm::Backend::kMpi;
+  std::vector<int> all(static_cast<size_t>(session.size()));
+  std::iota(all.begin(), all.end(), 0);
+  const comm::Groups groups = comm::make_groups(
+      through_host, session,
+      {.device = device.device, .overlap = false, .norm_ranks = all, .log_folder = {}});
+  const auto model = make_model(config, catalogs, info, groups, device.device);
+  const Compute compute = {.device = device.device,
+                           .autocast = autocast_of(values.train.precision)};
   comm::on_rank_zero(session, [&] {
     const fs::path file = weights_file(arguments.checkpoint);
     checkpoint::copy_into(nn::state_tensors(*model), checkpoint::load_tensors(file), file.string());
@@ -56,9 +65,10 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
   data::SkippedSamples skipped(sets.val->size(),
                                [&](const std::string& message) { log.warn_of_rank(message); });
   const bool skips = values.data.on_bad_sample == data::OnBadSample::kSkip;
-  const EvalResult result =
-      evaluate(*model, *sets.val, eval_transform(config, info, sets), values.eval.batch,
-               values.data.workers, *groups.world, skips ? &skipped : nullptr);
+  const EvalResult result = evaluate(
+      *model, *sets.val,
+      for_device(eval_transform(config, info, sets), device.device, values.train.precision),
+      values.eval.batch, values.data.workers, *groups.world, skips ? &skipped : nullptr, compute);
   if (session.rank() == 0) {
     const nlohmann::ordered_json json = {{"split", "val"},
                                          {"loss", result.loss},

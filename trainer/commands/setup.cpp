@@ -1,5 +1,6 @@
 #include "trainer/commands/setup.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -9,10 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "comm/affinity.h"
 #include "comm/agree.h"
 #include "comm/base/error.h"
-#include "comm/gpu.h"
 #include "trainer/data/memory_cache.h"
 #include "trainer/data/stage.h"
 #include "trainer/nn/state.h"
@@ -51,35 +50,14 @@ config::LoadedConfig load_on_all_ranks(const comm::MpiSession& session, Log& log
   return loaded;
 }
 
-torch::Device pick_device(const comm::MpiSession& session, DeviceChoice choice) {
-  if (choice == DeviceChoice::kCuda && !comm::gpu_support()) {
-    throw AgreedError(ExitCode::kUnavailable,
-                      "run.device: cuda needs a build of Largo with CUDA; legal in this one: cpu");
-  }
-  const auto gpus = session.all_gather(comm::visible_gpu());
-  for (size_t rank = 0; choice == DeviceChoice::kAuto && rank < gpus.size(); ++rank) {
-    if (gpus[rank].empty()) continue;
-    throw AgreedError(ExitCode::kUnavailable,
-                      concat("rank ", rank, " sees a GPU (", gpus[rank],
-                             ") that this build of Largo cannot use; run.device=cpu trains on the "
-                             "CPU all the same"));
-  }
-  return torch::kCPU;
+at::ScalarType autocast_of(Precision precision) {
+  return precision == Precision::kBfloat16 ? at::kBFloat16 : at::kFloat;
 }
 
-int set_up_threads(const comm::MpiSession& session, const RunOptions& options) {
-  const auto masks = session.node_all_gather(comm::cpu_mask());
-  int threads =
-      options.threads ? static_cast<int>(*options.threads) : comm::threads_per_rank(masks);
-  // The same on all nodes: the number of threads enters the bits.
-  if (!options.threads) {
-    for (const std::string& of_rank : session.all_gather(std::to_string(threads))) {
-      threads = std::min(threads, std::stoi(of_rank));
-    }
-  }
-  at::set_num_threads(threads);
-  at::set_num_interop_threads(1);
-  return threads;
+std::optional<data::ResidentSets> resident_sets(torch::Device device) {
+  if (device.is_cpu()) return std::nullopt;
+  const auto [free, all] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
+  return std::optional<data::ResidentSets>(std::in_place, device, static_cast<int64_t>(free / 8));
 }
 
 at::ScalarType dtype_of(Precision precision) {
@@ -167,6 +145,11 @@ data::Transform train_transform(const config::LoadedConfig& config, const data::
   return transform;
 }
 
+data::Transform for_device(data::Transform transform, torch::Device device, Precision precision) {
+  if (!device.is_cpu() && precision == Precision::kBfloat16) transform.dtype = at::kBFloat16;
+  return transform;
+}
+
 data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs& catalogs,
                              const std::string& index) {
   return with_places(config, [&] { return catalogs.data.describe(config.values.data, index); });
@@ -217,13 +200,15 @@ Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
 }
 
 std::shared_ptr<nn::Model> make_model(const config::LoadedConfig& config, const Catalogs& catalogs,
-                                      const data::DataInfo& info, comm::Communicator& world,
-                                      comm::Communicator& norms) {
+                                      const data::DataInfo& info, const comm::Groups& groups,
+                                      torch::Device device) {
   const auto seed = static_cast<uint64_t>(config.values.run.seed);
-  auto model = catalogs.models.make(model_spec(config, info), norms, seed);
+  auto model = catalogs.models.make(model_spec(config, info), groups.norms(), seed);
   model->to(dtype_of(config.values.train.precision));
+  if (!device.is_cpu()) model->to(device);
   // Equal already but for the last bits of hosts with another mathematics library.
-  for (auto& [name, tensor] : nn::state_tensors(*model)) world.broadcast(tensor.detach(), 0);
+  for (auto& [name, tensor] : nn::state_tensors(*model))
+    groups.world->broadcast(tensor.detach(), 0);
   return model;
 }
 

@@ -5,17 +5,20 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "comm/base/log.h"
 #include "comm/communicator.h"
+#include "comm/groups.h"
 #include "comm/mpi_session.h"
 #include "trainer/batch_plan.h"
 #include "trainer/commands/commands.h"
 #include "trainer/config/load.h"
 #include "trainer/data/batch.h"
 #include "trainer/data/catalog.h"
+#include "trainer/evaluate.h"
 #include "trainer/nn/catalog.h"
 #include "trainer/optim/lr_schedule.h"
 
@@ -36,15 +39,25 @@ config::SourceText read_config_file(const std::string& path);
 config::LoadedConfig load_on_all_ranks(const comm::MpiSession& session, Log& log,
                                        const ConfigArguments& arguments);
 
-// The CPU, or a sentence why not: a collective that throws AgreedError{kUnavailable} for a GPU that
-// this build cannot use.
-torch::Device pick_device(const comm::MpiSession& session, DeviceChoice choice);
+// What this rank computes on.
+struct ChosenDevice {
+  torch::Device device = torch::kCPU;
+  std::string name = "cpu";  // "cuda:0 NVIDIA H100 80GB HBM3"
+  int threads = 1;
+};
 
-// A collective: sets LibTorch's threads from run.threads, or from what the launcher left to each
-// rank. Returns them. Call it before any tensor is made.
-int set_up_threads(const comm::MpiSession& session, const RunOptions& options);
+// A collective: looks at the GPUs that all ranks see, gives each rank one, or all the CPU
+// (comm::choose_devices), moves a rank that the launcher did not bind to the CPUs near its GPU, and
+// sets LibTorch's threads from run.threads, or from what is left to each rank. Makes sure that the
+// GPU computes. Throws AgreedError{kUnavailable}. Call it before any tensor is made.
+ChosenDevice set_up_device(const comm::MpiSession& session, const RunOptions& options, Log& log);
 
-at::ScalarType dtype_of(Precision precision);
+at::ScalarType dtype_of(Precision precision);     // of parameters
+at::ScalarType autocast_of(Precision precision);  // what nn::Autocast takes; kFloat: none
+
+// The sets of a run that live on the device, in up to an eighth of its free memory; none on the
+// CPU, where all do.
+std::optional<data::ResidentSets> resident_sets(torch::Device device);
 
 nn::ModelSpec model_spec(const config::LoadedConfig& config, const data::DataInfo& info);
 
@@ -77,6 +90,9 @@ struct Prepared {
 Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
                  const std::string& index, int64_t world);
 
+// On a GPU images of a bfloat16 run are made in bfloat16, which its first convolution reads.
+data::Transform for_device(data::Transform transform, torch::Device device, Precision precision);
+
 // Describes the data; what does not fit it is a ConfigError.
 data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs& catalogs,
                              const std::string& index);
@@ -84,10 +100,11 @@ data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs&
 // The ranks that this one shares normalization statistics with, ascending; a collective.
 std::vector<int> norm_ranks(const nn::NormOptions& options, const comm::MpiSession& session);
 
-// The model with its initial weights, in the run's precision; the same on every rank.
+// The model with its initial weights, in the run's precision and on its device; the same on every
+// rank.
 std::shared_ptr<nn::Model> make_model(const config::LoadedConfig& config, const Catalogs& catalogs,
-                                      const data::DataInfo& info, comm::Communicator& world,
-                                      comm::Communicator& norms);
+                                      const data::DataInfo& info, const comm::Groups& groups,
+                                      torch::Device device);
 
 // The one way commands under MPI end: runs `body`; says what it threw, and returns the exit code if
 // all ranks agree on the error, or else ends the whole job.

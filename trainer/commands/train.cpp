@@ -1,3 +1,5 @@
+#include <c10/core/CachingDeviceAllocator.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -8,6 +10,7 @@
 #include "comm/agree.h"
 #include "comm/base/as_agreed.h"
 #include "comm/base/error.h"
+#include "comm/gpu.h"
 #include "comm/gradient_reducer.h"
 #include "comm/groups.h"
 #include "trainer/checkpoint/checkpointer.h"
@@ -63,14 +66,18 @@ Start open_directory(const TrainArguments& arguments, const config::LoadedConfig
 }
 
 std::string environment_json(const comm::MpiSession& session, ProgramArguments program,
-                             int threads) {
+                             const ChosenDevice& device) {
   metrics::RunEnvironment environment = {.version = version(),
                                          .commit = commit(),
                                          .build_type = build_type(),
-                                         .mpi = session.library_version()};
+                                         .mpi = session.library_version(),
+                                         .gpu = comm::gpu_libraries()};
   environment.command_line.assign(program.argv, program.argv + program.argc);
-  for (const std::string& host : session.all_gather(session.host())) {
-    environment.ranks.push_back({.host = host, .device = "cpu", .threads = threads});
+  const auto hosts = session.all_gather(session.host());
+  const auto devices = session.all_gather(device.name);
+  for (size_t r = 0; r < hosts.size(); ++r) {
+    environment.ranks.push_back(
+        {.host = hosts[r], .device = devices[r], .threads = device.threads});
   }
   return metrics::to_json(environment);
 }
@@ -101,6 +108,27 @@ std::string describe_norm(const config::RunConfig& config, const BatchPlan& plan
   return {};
 }
 
+std::optional<at::ScalarType> wire_dtype(comm::WireType type) {
+  if (type == comm::WireType::kBfloat16) return at::kBFloat16;
+  return std::nullopt;
+}
+
+std::string describe_device(const ChosenDevice& device) {
+  const std::string threads = concat(device.threads, device.threads == 1 ? " thread" : " threads");
+  return device.device.is_cpu() ? threads : concat(device.name, ", ", threads);
+}
+
+// Of a device's allocator, the largest over the ranks; 0 on the CPU, which has none. A collective.
+int64_t peak_memory(torch::Device device, comm::Communicator& world) {
+  int64_t bytes = 0;
+  if (!device.is_cpu()) {
+    const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    bytes =
+        stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+  }
+  return world.all_gather(torch::full({1}, bytes, torch::kLong)).max().item<int64_t>();
+}
+
 // The checkpoint to go on from: what checkpoint.resume names, or the newest complete one.
 std::optional<fs::path> find_checkpoint(const checkpoint::CheckpointOptions& options,
                                         checkpoint::Checkpointer& checkpoints) {
@@ -114,8 +142,9 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   const config::LoadedConfig config = load_on_all_ranks(session, log, arguments.config);
   const config::RunConfig& values = config.values;
   const bool main_rank = session.rank() == 0;
-  pick_device(session, values.run.device);
-  const int threads = set_up_threads(session, values.run);
+  const ChosenDevice device = set_up_device(session, values.run, log);
+  const auto unfit = comm::check(values.comm, /*on_gpus=*/!device.device.is_cpu());
+  if (!unfit.empty()) throw config.error(unfit);
 
   // Everything that can be wrong with the input, before anything is written or computed.
   const Catalogs catalogs = make_catalogs();
@@ -140,10 +169,19 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   const uint64_t seed = static_cast<uint64_t>(values.run.seed);
   const data::Datasets sets = load_data(config, catalogs, index, info, session);
 
-  const bool overlap = comm::use_overlap(values.comm, session, threads);
+  std::optional<data::ResidentSets> resident = resident_sets(device.device);
+  const Compute compute = {.device = device.device,
+                           .autocast = autocast_of(values.train.precision),
+                           .resident = resident ? &*resident : nullptr};
+  const bool overlap = comm::use_overlap(values.comm, session, device.threads, device.device);
   const std::vector<int> of_norms = norm_ranks(values.model.norm, session);
-  const comm::Groups groups = comm::make_groups(values.comm, session, overlap, of_norms.front());
-  const auto model = make_model(config, catalogs, info, *groups.world, *groups.norms);
+  const comm::Groups groups = comm::make_groups(values.comm, session,
+                                                {.device = device.device,
+                                                 .overlap = overlap,
+                                                 .norm_ranks = of_norms,
+                                                 .log_folder = start.directory,
+                                                 .share_gpu = values.run.share_gpu});
+  const auto model = make_model(config, catalogs, info, groups, device.device);
   nn::RunningStatistics statistics(*model);
   std::vector<optim::Parameter> parameters;
   std::vector<torch::Tensor> leaves;
@@ -180,9 +218,13 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
                                 {.bucket_bytes = values.comm.bucket_bytes,
                                  .first_bucket_bytes = values.comm.first_bucket_bytes,
                                  .overlap = overlap,
-                                 .order = from.bucket_order});
+                                 .order = from.bucket_order,
+                                 .pack = !device.device.is_cpu(),
+                                 .wire_dtype = wire_dtype(values.comm.dtype),
+                                 .verify_steps = values.comm.verify_steps,
+                                 .check = groups.check.get()});
 
-  const std::string environment = environment_json(session, program, threads);
+  const std::string environment = environment_json(session, program, device);
   metrics::Recorder recorder(session.rank(), start.directory);
   if (main_rank) log.tee_to(start.directory / "log.txt");
   recorder.write_file("config.yaml", config::print_config(config));
@@ -190,9 +232,8 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   log.note(concat("batch ", plan.describe(), "; ", describe_norm(values, plan, of_norms.size()),
                   "; ", schedule.describe()));
   log.note(concat(values.model.name, " on ", plan.train_samples(), " samples, ", plan.total_steps(),
-                  " steps; ", session.size(), " x ", threads, threads == 1 ? " thread" : " threads",
-                  ", overlap ", overlap ? "on" : "off", "; run directory ",
-                  start.directory.string()));
+                  " steps; ", session.size(), " x ", describe_device(device), ", overlap ",
+                  overlap ? "on" : "off", "; run directory ", start.directory.string()));
   if (found) {
     log.note(concat("resumed from ", found->string(), " after step ", from.step));
     recorder.resume(from.step, session.size(), plan.global_batch(), *found);
@@ -208,30 +249,34 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
                                {{"format", "pt"}, {"model", values.model.name}});
     });
   };
-  Trainer trainer({.plan = plan,
-                   .train = values.train,
-                   .eval = values.eval,
-                   .loss = values.loss,
-                   .checkpoint = values.checkpoint,
-                   .data = values.data,
-                   .train_transform = train_transform(config, info, sets),
-                   .eval_transform = eval_transform(config, info, sets),
-                   .seed = seed,
-                   .world = *groups.world,
-                   .norm_ranks = of_norms,
-                   .sets = sets,
-                   .model = *model,
-                   .statistics = statistics,
-                   .reducer = reducer,
-                   .optimizer = *optimizer,
-                   .average = average ? &*average : nullptr,
-                   .lr = controller,
-                   .checkpoints = checkpoints,
-                   .recorder = recorder,
-                   .progress = progress,
-                   .log = log,
-                   .save_result = save_result},
-                  from);
+  Trainer trainer(
+      {.plan = plan,
+       .train = values.train,
+       .eval = values.eval,
+       .loss = values.loss,
+       .checkpoint = values.checkpoint,
+       .data = values.data,
+       .train_transform = train_transform(config, info, sets),
+       .eval_transform = eval_transform(config, info, sets),
+       .seed = seed,
+       .compute = compute,
+       .world = *groups.world,
+       .norm_ranks = of_norms,
+       .sets = sets,
+       .model = *model,
+       .statistics = statistics,
+       .reducer = reducer,
+       .optimizer = *optimizer,
+       .average = average ? &*average : nullptr,
+       .lr = controller,
+       .checkpoints = checkpoints,
+       .recorder = recorder,
+       .progress = progress,
+       .log = log,
+       .save_result = save_result,
+       .profile = values.run.profile,
+       .profile_file = start.directory / concat("profile.rank", session.rank(), ".json")},
+      from);
   metrics::Summary summary = {.name = values.run.name,
                               .seed = values.run.seed,
                               .world = session.size(),
@@ -248,6 +293,7 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
     summary.time_s = trainer.time_s();
     summary.samples_per_s = trainer.timer().samples_per_s(plan.global_batch());
     summary.step_time = trainer.timer().times();
+    summary.peak_memory_bytes = peak_memory(device.device, *groups.world);
     recorder.write_summary(summary);
     recorder.end(status, steps, trainer.time_s());
   };

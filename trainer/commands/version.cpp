@@ -11,8 +11,10 @@ namespace largo::commands {
 int run_version(bool all) {
   std::printf("largo %s%s%s\n", version(), *commit() ? " " : "", commit());
   if (!all) return 0;
+  const std::string gpu = comm::gpu_libraries();
   std::printf("build      %s, %s%s\n", build_type(), metrics::compiler().c_str(),
-              comm::gpu_support() ? ", CUDA" : ", CPU only");
+              gpu.empty() ? ", CPU only" : "");
+  if (!gpu.empty()) std::printf("GPUs       %s\n", gpu.c_str());
   std::printf("LibTorch   %s\n", metrics::torch_version().c_str());
   std::printf("CPU        %s (%s)\n", metrics::cpu_model().c_str(),
               metrics::cpu_capability().c_str());

@@ -123,6 +123,7 @@ std::string to_json(const RunEnvironment& environment) {
         {"build_type", environment.build_type}}},
       {"libtorch", torch_version()},
       {"mpi", environment.mpi},
+      {"gpu", environment.gpu.empty() ? Json() : Json(environment.gpu)},
       {"cpu", {{"model", cpu_model()}, {"capability", cpu_capability()}}},
       {"command_line", environment.command_line},
       {"ranks", ranks},

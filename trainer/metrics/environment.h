@@ -32,6 +32,7 @@ struct RunEnvironment {
   std::string commit = {};   // empty: not known
   std::string build_type = {};
   std::string mpi = {};  // the library's own version text
+  std::string gpu = {};  // CUDA, cuDNN and NCCL; empty: a build without
   std::vector<std::string> command_line = {};
   std::vector<RankEnvironment> ranks = {};  // by rank
 };

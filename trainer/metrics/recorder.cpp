@@ -235,6 +235,7 @@ void Recorder::write_summary(const Summary& summary) {
     json["final_ema"] = final_average;
     json["best_ema"] = best_average;
   }
+  if (summary.peak_memory_bytes > 0) json["peak_memory_bytes"] = summary.peak_memory_bytes;
   if (summary.skipped_samples > 0) json["skipped_samples"] = summary.skipped_samples;
   write_file("summary.json", text(json, /*indent=*/2) + "\n");
 }

@@ -63,7 +63,8 @@ struct Summary {
   double samples_per_s = 0;  // global batch / median step; 0: not measured
   StepTimes step_time = {};
   std::string config_hash = {};
-  int64_t skipped_samples = 0;  // reads of bad training samples that others took the place of
+  int64_t peak_memory_bytes = 0;  // of a GPU, the largest over ranks; 0: on the CPU
+  int64_t skipped_samples = 0;    // reads of bad training samples that others took the place of
 };
 
 // Writes metrics.jsonl and the other files of a run directory. Every rank has one and calls it
