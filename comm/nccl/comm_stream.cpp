@@ -154,7 +154,6 @@ std::string CommStream::name(const Step& step) {
 }
 
 CommStream::Step CommStream::under_way() const {
-  if (settling_ != nullptr && !settling_->what.empty()) return *settling_;
   if (!pending_.empty()) return {"", pending_.front().ticket, pending_.front().what};
   return settling_ != nullptr ? *settling_ : Step{"no collective under way"};
 }

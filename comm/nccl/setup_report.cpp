@@ -194,7 +194,7 @@ void read_nccl_log(const std::filesystem::path& folder, int lines, RankSetup& se
     const std::string name = entry.path().filename();
     if (!name.starts_with("nccl.") || !name.ends_with(ending)) continue;
     // Other hosts write to the same folder, and have the same process numbers.
-    if (file.empty() || name.find(host) != std::string::npos) file = entry.path();
+    if (file.empty() || name == concat("nccl.", host, ending)) file = entry.path();
   }
   if (file.empty()) return;
   setup.log_file = file;

@@ -107,6 +107,53 @@ TEST_F(EmulatedDevice, GroupsShareAStream) {
   EXPECT_EQ(wrong, 0);
 }
 
+// Or nothing would overlap: what waits for one sum runs while a later one is still under way.
+TEST_F(EmulatedDevice, WaitsForItsOwnCollectiveOnly) {
+  World world(2);
+  world.timeout_s = 10;
+  std::atomic<bool> waiting{false}, passed{false};
+  const auto said = run(2, [&](int rank) {
+    std::vector<float> a(8), b(8);
+    ComputeStream compute;
+    const auto core = world.core(rank);
+    const auto until = [&](const std::atomic<bool>& flag) {
+      while (!flag) core->stream().check();
+    };
+    if (rank == 0) {
+      const auto first = core->all_reduce(a.data(), 8, ncclFloat32, compute);
+      core->all_reduce(b.data(), 8, ncclFloat32, compute);
+      core->wait(first, compute);
+      compute.launch([&] { passed = true; });
+      waiting = true;
+      until(passed);
+    } else {
+      until(waiting);
+      core->all_reduce(a.data(), 8, ncclFloat32, compute);
+      until(passed);
+      core->all_reduce(b.data(), 8, ncclFloat32, compute);
+    }
+    core->finish(60);
+  });
+  EXPECT_THAT(said, Each(IsEmpty()));
+}
+
+TEST_F(EmulatedDevice, EventsAreUsedAgain) {
+  const World world(2);
+  const auto said = run(2, [&](int rank) {
+    std::vector<float> data(8);
+    ComputeStream compute;
+    const auto core = world.core(rank);
+    for (int i = 0; i < 100; ++i) {
+      core->all_reduce(data.data(), 8, ncclFloat32, compute);
+      core->stream().synchronize(60);
+    }
+    // Of both ranks: a communicator, two streams and two events.
+    EXPECT_LE(emulated::live_objects(), 10);
+    core->finish(60);
+  });
+  EXPECT_THAT(said, Each(IsEmpty()));
+}
+
 // The stream that PyTorch, say, has made is used and left alone.
 TEST_F(EmulatedDevice, BorrowsAStream) {
   const World world(2);

@@ -34,6 +34,7 @@ TEST(SetupReport, SaysWhoFailedWhereAndWhatDiffers) {
       setup_of(3, "node2", "unhandled system error"),
   };
   ranks[2].interfaces = ranks[3].interfaces = {"lo 127.0.0.1", "ib0 without address (down)"};
+  ranks[1].variables["NCCL_DEBUG"] = "WARN";
   ranks[2].variables["NCCL_SOCKET_IFNAME"] = "eth0";
   ranks[3].variables["NCCL_SOCKET_IFNAME"] = "ib0";
   ranks[1].log_file = "/run/nccl.node1.17.log";
@@ -46,6 +47,7 @@ TEST(SetupReport, SaysWhoFailedWhereAndWhatDiffers) {
             "  node1: lo 127.0.0.1, eth0 10.0.0.1\n"
             "  node2: lo 127.0.0.1, ib0 without address (down)\n"
             "NCCL settings that differ between ranks:\n"
+            "  NCCL_DEBUG: INFO on ranks 0, 2, 3; WARN on rank 1\n"
             "  NCCL_SOCKET_IFNAME: not set on ranks 0, 1; eth0 on rank 2; ib0 on rank 3\n"
             "The end of NCCL's log of rank 1 @ node1 (/run/nccl.node1.17.log):\n"
             "  line one\n"
@@ -102,7 +104,9 @@ TEST(SetupReport, ReadsTheEndOfTheLogOfThisProcess) {
   };
   const std::string mine = concat("nccl.node1.", getpid(), ".log");
   write(mine, "1\n2\n3\n4\n");
-  write(concat("nccl.node2.", getpid(), ".log"), "of another host\n");
+  for (int node = 2; node < 20; ++node) {
+    write(concat("nccl.node", node, ".", getpid(), ".log"), "of another host\n");
+  }
   write("nccl.node1.1.log", "of another process\n");
   RankSetup setup = setup_of(0, "node1.cluster.example");
   comm::read_nccl_log(folder, 2, setup);
