@@ -67,11 +67,12 @@ Start open_directory(const TrainArguments& arguments, const config::LoadedConfig
 
 std::string environment_json(const comm::MpiSession& session, ProgramArguments program,
                              const ChosenDevice& device) {
-  metrics::RunEnvironment environment = {.version = version(),
-                                         .commit = commit(),
-                                         .build_type = build_type(),
-                                         .mpi = session.library_version(),
-                                         .gpu = comm::gpu_libraries()};
+  metrics::RunEnvironment environment = {
+      .version = version(),
+      .commit = commit(),
+      .build_type = build_type(),
+      .mpi = session.library_version(),
+      .gpu = device.device.is_cpu() ? std::string() : comm::gpu_libraries()};
   environment.command_line.assign(program.argv, program.argv + program.argc);
   const auto hosts = session.all_gather(session.host());
   const auto devices = session.all_gather(device.name);
