@@ -160,7 +160,7 @@ TEST(Affinity, ReadsListsOfCpus) {
 TEST(Affinity, PrefersTheCpusNearTheGpuWhereTheLauncherBoundNobody) {
   const std::string all = "11111111", near = "00001111";
   EXPECT_EQ(preferred_cpus(all, near, {all, all}), "00001111");
-  EXPECT_EQ(preferred_cpus("1111", near, {"1111", all}), "1111");     // bound by the launcher
+  EXPECT_EQ(preferred_cpus("00111111", near, {"00111111", all}), "00111111");  // ranks are bound
   EXPECT_EQ(preferred_cpus("1111", near, {"1111", "1111"}), "1111");  // none of them is near
   EXPECT_EQ(preferred_cpus(all, "", {all, all}), all);                // nothing known
 }
