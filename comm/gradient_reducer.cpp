@@ -184,7 +184,7 @@ std::vector<int64_t> GradientReducer::agreed_order() {
 
 void GradientReducer::arm() {
   const at::NoGradGuard no_grad;
-  take_all();
+  pack_all();
   armed_ = true;
   for (Bucket& bucket : buckets_) bucket.missing = static_cast<int64_t>(bucket.members.size());
 }
@@ -194,10 +194,19 @@ void GradientReducer::on_gradient(int64_t p) {
   const std::scoped_lock lock(mutex_);
   Bucket& bucket = buckets_[bucket_of_[p]];
   if (options_.pack) {
-    bucket.unpacked.push_back(p);
-    if (bucket.unpacked.size() == bucket.members.size()) take(bucket, bucket.unpacked);
+    // A bucket that an earlier backward left unfilled may have it already: .grad is then their sum.
+    const auto& waiting = bucket.unpacked;
+    if (std::find(waiting.begin(), waiting.end(), p) == waiting.end()) bucket.unpacked.push_back(p);
+    if (bucket.unpacked.size() == bucket.members.size()) pack(bucket);
   } else {
-    take(bucket, {&p, 1});
+    at::Tensor& gradient = parameters_[p].mutable_grad();
+    if (has_gradient_[p]) {
+      gradients_[p].add_(gradient);
+    } else {
+      gradients_[p].copy_(gradient);
+      has_gradient_[p] = true;
+    }
+    gradient.reset();  // the next backward hands its gradient over instead of adding to this one
   }
   if (!armed_) return;
   observed_.push_back(p);
@@ -208,17 +217,15 @@ void GradientReducer::on_gradient(int64_t p) {
   }
 }
 
-// Moves gradients from .grad into the bucket. Called on the thread and stream that backward left
-// them on, or after it.
-void GradientReducer::take(Bucket& bucket, std::span<const int64_t> members) {
+// Moves gradients from .grad into the bucket, on the thread and stream that backward left them on,
+// or after it.
+void GradientReducer::pack(Bucket& bucket) {
   std::vector<at::Tensor> slots, incoming, slots_in_use, further;
-  for (const int64_t p : members) {
-    at::Tensor& gradient = parameters_[p].mutable_grad();
+  for (const int64_t p : bucket.unpacked) {
     const bool first = !has_gradient_[p];
     has_gradient_[p] = true;
     (first ? slots : slots_in_use).push_back(gradients_[p]);
-    (first ? incoming : further).push_back(std::move(gradient));
-    gradient.reset();  // the next backward hands its gradient over instead of adding to this one
+    (first ? incoming : further).push_back(std::exchange(parameters_[p].mutable_grad(), {}));
   }
   if (!slots.empty()) at::_foreach_copy_(slots, incoming);
   if (!slots_in_use.empty()) at::_foreach_add_(slots_in_use, further);
@@ -226,9 +233,9 @@ void GradientReducer::take(Bucket& bucket, std::span<const int64_t> members) {
 }
 
 // Of buckets that backward did not fill: some of their parameters took no part in it.
-void GradientReducer::take_all() {
+void GradientReducer::pack_all() {
   for (Bucket& bucket : buckets_) {
-    if (!bucket.unpacked.empty()) take(bucket, bucket.unpacked);
+    if (!bucket.unpacked.empty()) pack(bucket);
   }
 }
 
@@ -250,7 +257,7 @@ void GradientReducer::launch(Bucket& bucket) {
 void GradientReducer::wait() {
   LARGO_CHECK(armed_, "wait() without an armed backward");
   const at::NoGradGuard no_grad;
-  take_all();
+  pack_all();
   for (size_t p = 0; p < parameters_.size(); ++p) {
     if (!has_gradient_[p]) gradients_[p].zero_();
   }

@@ -92,8 +92,8 @@ class GradientReducer {
   void check_ranks_agree() const;
   void lay_out(const std::vector<int64_t>& order);
   void on_gradient(int64_t parameter);
-  void take(Bucket& bucket, std::span<const int64_t> members);
-  void take_all();
+  void pack(Bucket& bucket);
+  void pack_all();
   void launch_ready_buckets();
   void launch(Bucket& bucket);
   std::vector<int64_t> agreed_order();
