@@ -146,6 +146,37 @@ TEST_F(CheckpointerTest, AFailedSaveLeavesTheOlderOnes) {
   EXPECT_EQ(checkpointer.load(*checkpointer.latest()).json, "{\"value\": 1}");
 }
 
+// As NCCL's: once a sum has failed every call throws.
+class FailedCommunicator final : public comm::Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  bool is_asynchronous() const override { return false; }
+  at::Tensor allocate(int64_t, at::ScalarType) override { failed(); }
+  comm::Work all_reduce(at::Tensor, comm::ReduceOp) override { failed(); }
+  void broadcast(at::Tensor, int) override { failed(); }
+  at::Tensor all_gather(const at::Tensor&) override { failed(); }
+  void barrier() override { failed(); }
+  std::unique_ptr<comm::Communicator> split(int, int) override { failed(); }
+
+ private:
+  [[noreturn]] static void failed() { fail(ExitCode::kUnavailable, "#7 all_reduce failed"); }
+};
+
+TEST_F(CheckpointerTest, WhatAFailedCollectiveLeftIsNoCheckpoint) {
+  make().save(5, state_of(1));
+  make().save(6, state_of(2));
+  FailedCommunicator failed;
+  Checkpointer checkpointer({.keep = 2}, directory_, failed, log_);
+  for (const int64_t step : {6, 7}) {  // the same step too
+    error_of(ExitCode::kUnavailable, [&] { checkpointer.save(step, state_of(-1)); });
+    EXPECT_EQ(make().latest(), directory_ / "step-00000006");
+  }
+  EXPECT_EQ(make().load(directory_ / "step-00000006").json, "{\"value\": 2}");
+  make().save(8, state_of(3));
+  EXPECT_THAT(names(), UnorderedElementsAre("step-00000006", "step-00000008"));
+}
+
 TEST_F(CheckpointerTest, SaysWhyItCannotWrite) {
   write_file_atomically(folder_.path() / "file", "");
   Checkpointer nowhere({}, folder_.path() / "file" / "checkpoints", self_, log_);

@@ -83,6 +83,9 @@ Checkpointer::Checkpointer(const CheckpointOptions& options, fs::path directory,
 
 fs::path Checkpointer::save(int64_t step, const State& state) {
   on_root([&] { write(step, state); });
+  // Reading a GPU's tensors has waited for the sums that made them. Where one of those failed, the
+  // communicator has said so by now, and what was written never counts as a checkpoint.
+  on_root([&] { publish(step); });
   if (comm_.rank() == 0) clear_up(step);
   return directory_ / folder_name(step);
 }
@@ -168,17 +171,32 @@ std::vector<std::byte> Checkpointer::read_everywhere(const fs::path& path) {
   return bytes;
 }
 
+fs::path Checkpointer::temporary_folder(int64_t step) const {
+  return directory_ / (folder_name(step) + concat(".tmp-", ::getpid()));
+}
+
+// Under a name that is nobody's yet.
 void Checkpointer::write(int64_t step, const State& state) const {
-  const fs::path path = directory_ / folder_name(step);
-  const fs::path temporary = path.string() + concat(".tmp-", ::getpid());
-  const fs::path replaced = path.string() + concat(".tmp-replaced-", ::getpid());
+  const fs::path temporary = temporary_folder(step);
   try {
     fs::remove_all(temporary);
-    fs::remove_all(replaced);
     make_directories(temporary);
     save_tensors(temporary / kModel, state.model, {{"format", "pt"}});
     save_tensors(temporary / kOptimizer, state.optimizer, {{"format", "pt"}});
     write_file_atomically(temporary / kJson, state.json);
+  } catch (const std::exception&) {
+    std::error_code ignored;  // the first error is the one to report
+    fs::remove_all(temporary, ignored);
+    throw;
+  }
+}
+
+void Checkpointer::publish(int64_t step) const {
+  const fs::path path = directory_ / folder_name(step);
+  const fs::path temporary = temporary_folder(step);
+  const fs::path replaced = path.string() + concat(".tmp-replaced-", ::getpid());
+  try {
+    fs::remove_all(replaced);
     if (fs::exists(path)) fs::rename(path, replaced);
     fs::rename(temporary, path);
     sync_directory(directory_);

@@ -47,6 +47,8 @@ class Checkpointer {
   // Checkpoints of later steps are of a course that was given up (training went back): they are
   // renamed to step-….abandoned, so that latest() does not take them up again.
   // Throws Error{kIo}, and older checkpoints are as they were; trouble in clearing up is a warning.
+  // If `comm` throws because a collective has failed, the state may be that collective's garbage:
+  // no checkpoint is made, and one of that step is as it was.
   std::filesystem::path save(int64_t step, const State& state);
 
   // The complete checkpoint of the highest step.
@@ -60,7 +62,9 @@ class Checkpointer {
   void on_root(const std::function<void()>& work);
   void broadcast_bytes(std::vector<std::byte>& bytes);
   std::vector<std::byte> read_everywhere(const std::filesystem::path& path);
+  std::filesystem::path temporary_folder(int64_t step) const;
   void write(int64_t step, const State& state) const;
+  void publish(int64_t step) const;
   void clear_up(int64_t step) noexcept;
 
   CheckpointOptions options_;
