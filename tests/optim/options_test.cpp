@@ -68,8 +68,11 @@ TEST(OptimOptions, KeysBelongToTheirKinds) {
   EXPECT_THAT(kinds("lr.policy.gamma"), ElementsAre("step", "multistep", "exponential"));
   EXPECT_THAT(kinds("lr.policy.power"), ElementsAre("polynomial"));
   EXPECT_THAT(kinds("lr.policy.end"), ElementsAre("polynomial", "cosine"));
-  EXPECT_THAT(kinds("lr.warmup.start"), ElementsAre("constant", "gradual"));
-  EXPECT_THAT(kinds("lr.warmup.length"), ElementsAre("constant", "gradual"));
+  EXPECT_THAT(kinds("lr.warmup.start"),
+              ElementsAre("constant", "gradual", "exponential", "sigmoid"));
+  EXPECT_THAT(kinds("lr.warmup.length"),
+              ElementsAre("constant", "gradual", "exponential", "sigmoid"));
+  EXPECT_THAT(kinds("lr.warmup.kappa"), ElementsAre("sigmoid"));
   EXPECT_EQ(table.find("lr.policy.gamma")->info.applies.kind_key, "lr.policy.kind");
   EXPECT_EQ(table.find("lr.warmup.start")->info.applies.kind_key, "lr.warmup.kind");
   EXPECT_TRUE(table.find("lr.base")->info.required);
@@ -128,6 +131,22 @@ TEST(LrCheck, WarmupNeedsALengthAndSomewhereToStart) {
   options.scaling = ScalingRule::kNone;
   EXPECT_THAT(check(options), ElementsAre(problem("lr.warmup.start", "start: zero")));
   options.warmup.start.kind = WarmupStart::Kind::kZero;
+  EXPECT_THAT(check(options), IsEmpty());
+  options.warmup.kind = WarmupKind::kSigmoid;
+  EXPECT_THAT(check(options), IsEmpty());
+}
+
+TEST(LrCheck, AnExponentialWarmupCannotStartAtZero) {
+  LrOptions options = goyal();
+  options.warmup = {.kind = WarmupKind::kExponential,
+                    .length = Duration{5, Duration::Unit::kEpochs},
+                    .start = {WarmupStart::Kind::kZero, 0}};
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.warmup.start", "legal: base or a number")));
+  options.warmup.start.kind = WarmupStart::Kind::kNumber;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.warmup.start", "from zero")));
+  options.warmup.start.number = 0.01;
+  EXPECT_THAT(check(options), IsEmpty());
+  options.warmup.start = {WarmupStart::Kind::kBase, 0};
   EXPECT_THAT(check(options), IsEmpty());
 }
 

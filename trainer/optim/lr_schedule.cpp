@@ -101,8 +101,19 @@ std::string describe_scaling(const LrOptions& options, double peak, double facto
 
 double LrSchedule::lr(double step) const {
   if (step >= warmup_steps_) return policy_(step - policy_origin_);
-  if (warmup_ == WarmupKind::kConstant) return warmup_start_;
-  return warmup_start_ + (peak_ - warmup_start_) * (step / warmup_steps_);
+  const double x = step / warmup_steps_;
+  switch (warmup_) {
+    case WarmupKind::kConstant:
+      return warmup_start_;
+    case WarmupKind::kExponential:
+      return warmup_start_ * std::pow(peak_ / warmup_start_, x);
+    case WarmupKind::kSigmoid:
+      return warmup_start_ + (peak_ - warmup_start_) / (1 + std::exp(-warmup_kappa_ * (2 * x - 1)));
+    case WarmupKind::kNone:
+    case WarmupKind::kGradual:
+      break;
+  }
+  return warmup_start_ + (peak_ - warmup_start_) * x;
 }
 
 LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs) {
@@ -121,6 +132,7 @@ LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs)
   } else {
     LARGO_CHECK(options.warmup.length.has_value(), "lr.warmup.length is missing");
     schedule.warmup_ = options.warmup.kind;
+    schedule.warmup_kappa_ = options.warmup.kappa;
     schedule.warmup_steps_ = inputs.steps_of(*options.warmup.length);
     schedule.warmup_start_ = start.kind == WarmupStart::Kind::kBase ? options.base
                              : start.kind == WarmupStart::Kind::kZero

@@ -26,6 +26,8 @@ class LrSchedule {
   // Before warmup_steps() (Goyal et al. 2017, section 2.2):
   //   gradual   start + (peak - start) * step / warmup_steps
   //   constant  start
+  //   exponential  start * (peak / start)^(step / warmup_steps)
+  //   sigmoid   start + (peak - start) / (1 + exp(-kappa (2 step / warmup_steps - 1)))
   // From then on the policy, whose time counts from the start of training (policy_clock global) or
   // from the end of the warm-up (after_warmup). A policy without a length has the rest of training:
   // `end` is the LR of the last update, which is the one of step total_steps - 1; where nothing
@@ -47,6 +49,7 @@ class LrSchedule {
   double peak_ = 0;
   WarmupKind warmup_ = WarmupKind::kNone;
   double warmup_start_ = 0;
+  double warmup_kappa_ = 0;
   double warmup_steps_ = 0;
   double policy_origin_ = 0;
   Policy policy_;

@@ -45,19 +45,27 @@ Range<Duration> longer_than_nothing() {
 }
 
 void declare_warmup(OptionTable& table, WarmupOptions& warmup) {
-  const AppliesTo with_warmup = {"lr.warmup.kind", {"constant", "gradual"}};
+  const AppliesTo with_warmup = {"lr.warmup.kind",
+                                 {"constant", "gradual", "exponential", "sigmoid"}};
   table.add_choice<WarmupKind>("lr.warmup.kind", warmup.kind,
                                {{"none", WarmupKind::kNone},
                                 {"constant", WarmupKind::kConstant},
-                                {"gradual", WarmupKind::kGradual}},
+                                {"gradual", WarmupKind::kGradual},
+                                {"exponential", WarmupKind::kExponential},
+                                {"sigmoid", WarmupKind::kSigmoid}},
                                {.description = "how the learning rate gets to its peak: gradual "
-                                               "goes there linearly, constant holds the start"});
+                                               "goes there linearly, exponential by equal factors, "
+                                               "sigmoid in an S, constant holds the start"});
   table.add("lr.warmup.length", warmup.length, Range<Duration>{},
             {.description = "the peak is reached after so long", .applies = with_warmup});
   table.add("lr.warmup.start", warmup.start, Range<WarmupStart>{},
             {.description = "where it starts: base is the unscaled base LR, a number is stated at "
                             "lr.base_batch",
              .applies = with_warmup});
+  table.add("lr.warmup.kappa", warmup.kappa, above(0.0),
+            {.description = "steepness of the S: it leaves out 1 / (1 + exp(kappa)) of the way at "
+                            "either end",
+             .applies = {"lr.warmup.kind", {"sigmoid"}}});
 }
 
 void declare_policy(OptionTable& table, PolicyOptions& policy) {
@@ -168,6 +176,13 @@ std::vector<OptionProblem> check(const LrOptions& options) {
       problems.push_back({"lr.warmup.start",
                           "base is the peak itself when lr.scaling is none, so nothing would warm "
                           "up; legal: `start: zero` or a number"});
+    }
+    const WarmupStart& start = options.warmup.start;
+    if (options.warmup.kind == WarmupKind::kExponential && start.kind != WarmupStart::Kind::kBase &&
+        start.number == 0) {
+      problems.push_back({"lr.warmup.start",
+                          "no factor leads from zero to the peak, which an exponential warm-up "
+                          "needs; legal: base or a number > 0"});
     }
   }
   if (options.policy.kind == PolicyKind::kStep && !options.policy.length) {

@@ -20,7 +20,7 @@ struct OptimizerOptions {
 };
 
 enum class ScalingRule { kNone, kLinear, kSqrt };
-enum class WarmupKind { kNone, kConstant, kGradual };
+enum class WarmupKind { kNone, kConstant, kGradual, kExponential, kSigmoid };
 enum class PolicyKind { kConstant, kStep, kMultistep, kExponential, kPolynomial, kCosine };
 enum class PolicyClock { kByPolicy, kGlobal, kAfterWarmup };
 
@@ -37,6 +37,7 @@ struct WarmupOptions {
   WarmupKind kind = WarmupKind::kNone;
   std::optional<Duration> length;
   WarmupStart start;
+  double kappa = 10;  // sigmoid
 };
 
 // Formulas: lr_schedule.h. An omitted length is the rest of training.
