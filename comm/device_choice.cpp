@@ -100,11 +100,16 @@ DeviceChoice choose_devices(const std::vector<RankView>& ranks, DeviceWish wish,
   for (const RankView& rank : ranks) {
     const auto gpus = static_cast<int>(rank.view.gpus.size());
     choice.gpu.push_back(rank.local_rank % gpus);
-    const bool few = gpus > 1 && gpus < rank.local_size;
-    if (few && warned.insert(rank.host).second) {
+    if (gpus >= rank.local_size || !warned.insert(rank.host).second) continue;
+    if (gpus > 1) {
       choice.warnings.push_back(
           concat("the ", rank.local_size, " ranks on ", rank.host, " see only ", gpus,
                  " GPUs (CUDA_VISIBLE_DEVICES, or the batch system's share)"));
+    } else if (!share_gpu) {
+      choice.warnings.push_back(
+          concat("the ", rank.local_size, " ranks on ", rank.host,
+                 " see one GPU each: where the batch system keeps the others from them by cgroups, "
+                 "NCCL cannot use NVLink (under Slurm --gpus-per-node lets every rank see all)"));
     }
   }
   if (!share_gpu) check_no_sharing(ranks, choice.gpu);

@@ -1,5 +1,7 @@
 #include "comm/gpu.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -26,7 +28,8 @@ void look_for_device_files(GpuView& view) {
   for (const auto& entry : std::filesystem::directory_iterator("/dev", error)) {
     const std::string name = entry.path().filename();
     if (name.starts_with("nvidia") && name.size() > 6 &&
-        name.find_first_not_of("0123456789", 6) == std::string::npos) {
+        name.find_first_not_of("0123456789", 6) == std::string::npos &&
+        access(entry.path().c_str(), R_OK | W_OK) == 0) {  // a batch system's cgroup may forbid it
       if (view.device_file.empty() || entry.path() < view.device_file) {
         view.device_file = entry.path();
       }

@@ -64,7 +64,11 @@ TEST(DeviceChoice, TakesTheGpuOfTheLocalRank) {
 TEST(DeviceChoice, OneVisibleGpuIsTakenWhateverTheLocalRank) {
   std::vector<RankView> ranks;
   for (int r = 0; r < 3; ++r) ranks.push_back({"host", r, 3, view_of({concat("GPU-", r)})});
-  EXPECT_THAT(choose_devices(ranks, DeviceWish::kAuto, false).gpu, ElementsAre(0, 0, 0));
+  const DeviceChoice choice = choose_devices(ranks, DeviceWish::kAuto, false);
+  EXPECT_THAT(choice.gpu, ElementsAre(0, 0, 0));
+  EXPECT_THAT(choice.warnings, ElementsAre(HasSubstr("3 ranks on host see one GPU each")));
+  EXPECT_THAT(choose_devices(cluster(2, 1, 1), DeviceWish::kAuto, false).warnings, IsEmpty());
+  EXPECT_THAT(choose_devices(cluster(1, 2, 1), DeviceWish::kAuto, true).warnings, IsEmpty());
 }
 
 TEST(DeviceChoice, AutoIsTheCpuWhereNobodySeesAGpu) {
