@@ -25,7 +25,9 @@ class StagedCommunicator final : public Communicator {
   // ordered before what it is given next.
   Work all_reduce(at::Tensor tensor, ReduceOp op) override {
     if (tensor.is_cpu()) return host_->all_reduce(std::move(tensor), op);
-    const at::Tensor staged = tensor.cpu();
+    // The host has no sums of two bytes: of bfloat16 they are single ones, rounded once.
+    const bool narrow = at::isReducedFloatingType(tensor.scalar_type());
+    const at::Tensor staged = narrow ? tensor.to(at::kFloat).cpu() : tensor.cpu();
     host_->all_reduce(staged, op).wait();
     tensor.copy_(staged);
     return Work();
