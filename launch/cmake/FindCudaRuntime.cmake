@@ -19,7 +19,7 @@ foreach(header cuda_runtime_api.h nccl.h crt/host_defines.h nv/target nvtx3/nvTo
   find_path(CudaRuntime_${name} ${header} HINTS ${wheel_includes} NO_DEFAULT_PATH)
   if(NOT CudaRuntime_${name})
     find_path(CudaRuntime_${name} ${header} HINTS "${toolkit}/include" "${toolkit}/include/cccl" /usr/include NO_DEFAULT_PATH)
-    if(CudaRuntime_${name} AND NOT CudaRuntime_FIND_QUIETLY)
+    if(CudaRuntime_${name})
       message(STATUS "${header} comes from ${CudaRuntime_${name}}, not from LibTorch's own packages")
     endif()
   endif()
