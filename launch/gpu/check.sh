@@ -27,7 +27,7 @@ bench_config() {  # MODEL
   local shape='[3, 224, 224]' classes=1000
   [[ $1 = resnet50 ]] || { shape='[3, 32, 32]' classes=10; }
   cat <<YAML
-run: {seed: 1}
+run: {seed: 1$([[ $device = cuda ]] || echo ', threads: 1')}
 data: {kind: synthetic, shape: $shape, classes: $classes, workers: 2}
 model: {name: $1}
 optimizer: {nesterov: true, weight_decay: 5.0e-4}

@@ -1,7 +1,7 @@
 # What all modes of launch/gpu_check begin with. Sourced; $root, $out, $minutes and $build are set.
 # shellcheck shell=bash disable=SC2154
 device=${LARGO_GPU_CHECK_DEVICE:-cuda}
-started=$SECONDS
+started=$((SECONDS - ${LARGO_GPU_CHECK_SPENT:-0}))
 
 say() { printf 'launch/gpu_check: %s\n' "$*" >&2; }
 die() {  # EXIT_CODE MESSAGE
@@ -135,6 +135,7 @@ use_build() {
 
 build_here() {
   local tool folder=$root/build/gpu_check
+  [[ -e $root/CMakeLists.txt ]] || die 69 "a pack holds no sources to build from: make one for this LibTorch, or start the checkout's launch/gpu_check"
   for tool in cmake ninja g++ mpirun; do
     command -v "$tool" >/dev/null ||
       die 69 "there is no pack that fits, and to build Largo here $tool is missing; make a pack elsewhere: launch/gpu_check --pack FILE.tar.gz"
