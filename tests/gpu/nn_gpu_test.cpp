@@ -1,106 +1,17 @@
 // Layers, models, losses and optimizers on a GPU against the same on the CPU.
-#include <c10/cuda/CUDAFunctions.h>
 #include <gtest/gtest.h>
 
-#include <functional>
-
-#include "tests/nn/models_test_util.h"
+#include "tests/gpu/nn_gpu_fixture.h"
 #include "tests/nn/norm_step.h"
-#include "trainer/nn/autocast.h"
 #include "trainer/nn/group_norm.h"
-#include "trainer/nn/running_stats.h"
+#include "trainer/nn/precise_statistics.h"
+#include "trainer/nn/residual_block.h"
 #include "trainer/optim/clip.h"
 #include "trainer/optim/optimizer.h"
+#include "trainer/optim/weight_average.h"
 
 namespace largo::nn {
 namespace {
-
-constexpr NormKind kKinds[] = {NormKind::kBatch, NormKind::kSyncBatch, NormKind::kGhostBatch,
-                               NormKind::kGroup, NormKind::kLayer,     NormKind::kInstance,
-                               NormKind::kNone};
-
-torch::Device gpu() { return {torch::kCUDA, 0}; }
-
-std::string name_of(NormKind kind) { return "norm kind " + std::to_string(static_cast<int>(kind)); }
-
-// What runs in `body` may not make the host wait for the GPU: ATen then throws.
-void without_waiting(const std::function<void()>& body) {
-  auto& state = c10::cuda::warning_state();
-  state.set_sync_debug_mode(c10::cuda::SyncDebugMode::L_ERROR);
-  try {
-    body();
-  } catch (...) {
-    state.set_sync_debug_mode(c10::cuda::SyncDebugMode::L_DISABLED);
-    throw;
-  }
-  state.set_sync_debug_mode(c10::cuda::SyncDebugMode::L_DISABLED);
-}
-
-class NnGpuTest : public ModelsTest {
- protected:
-  void SetUp() override {
-    if (!torch::cuda::is_available()) GTEST_SKIP() << "there is no GPU";
-  }
-
-  struct Step {
-    torch::Tensor logits, loss, evaluation, gradients = {};
-    std::vector<torch::Tensor> buffers = {};
-  };
-
-  // Forward and backward of one batch; the results are on the CPU, in float64.
-  Step step(const ModelSpec& spec, torch::Device device, torch::Dtype parameters,
-            torch::Dtype precision = torch::kFloat32) {
-    constexpr int64_t kSamples = 6;
-    const auto model = make(spec);
-    model->to(device, parameters);
-    make_channels_last(*model);
-    RunningStatistics statistics(*model);
-    statistics.begin_step();
-    const KeyedStep keys(kSamples);
-    const torch::Tensor images =
-        random_tensor({kSamples, spec.channels, spec.height, spec.width}, 5, parameters).to(device);
-    const torch::Tensor labels = torch::arange(kSamples, torch::kInt64).remainder(10).to(device);
-    torch::Tensor logits, loss;
-    const auto once = [&] {
-      {
-        const Autocast autocast(device.type(), precision);
-        logits = model->forward(images, keys.context());
-      }
-      loss = cross_entropy_sum(logits, {labels, labels.flip(0), 0.7}, 0.1);
-      loss.backward();
-      statistics.apply();
-    };
-    if (device.is_cuda()) {
-      without_waiting(once);
-    } else {
-      once();
-    }
-    const auto exact = [](const torch::Tensor& tensor) {
-      return tensor.detach().to(torch::kCPU, torch::kFloat64);
-    };
-    Step result{.logits = exact(logits),
-                .loss = exact(loss),
-                .evaluation = EvalSums::of(logits, labels).cpu()};
-    std::vector<torch::Tensor> parts;
-    for (const auto& parameter : named_parameters(*model)) {
-      EXPECT_EQ(parameter.tensor.grad().scalar_type(), parameters) << parameter.name;
-      parts.push_back(exact(parameter.tensor.grad()).flatten());
-    }
-    result.gradients = torch::cat(parts);
-    for (const torch::Tensor& buffer : model->buffers()) result.buffers.push_back(exact(buffer));
-    return result;
-  }
-
-  static void expect_close(const Step& a, const Step& b, double tolerance) {
-    EXPECT_LE(relative_error(a.logits, b.logits), tolerance);
-    EXPECT_LE(relative_error(a.loss, b.loss), tolerance);
-    EXPECT_LE(relative_error(a.evaluation, b.evaluation), tolerance);
-    EXPECT_LE(relative_error(a.gradients, b.gradients), tolerance);
-    for (size_t i = 0; i < b.buffers.size(); ++i) {
-      EXPECT_LE(relative_error(a.buffers[i], b.buffers[i]), tolerance) << i;
-    }
-  }
-};
 
 // All that says "does not wait" rests on this.
 TEST_F(NnGpuTest, WaitingIsSeen) {
@@ -254,6 +165,178 @@ TEST_F(NnGpuTest, OptimizerEqualsTheCpus) {
   EXPECT_NEAR(norms[1], norms[0], 1e-12 * norms[0]);
   for (size_t i = 0; i < results[0].size(); ++i) {
     EXPECT_LE(relative_error(results[1][i], results[0][i]), 1e-12) << i;
+  }
+}
+
+// A rank may have none in a micro-batch.
+TEST_F(NnGpuTest, NoSamples) {
+  std::vector<ModelSpec> specs;
+  for (const char* const name : {"mlp", "lenet", "cnn3", "resnet18", "narrow_vgg16"}) {
+    specs.push_back(make_spec(name));
+  }
+  for (const NormKind kind : kKinds) specs.push_back(make_spec("resnet8", kind));
+  const KeyedStep none(0);
+  for (const ModelSpec& spec : specs) {
+    for (const torch::Dtype precision : {torch::kFloat32, torch::kBFloat16}) {
+      SCOPED_TRACE(spec.options.name + ", " + name_of(spec.options.norm.kind));
+      const auto model = make(spec);
+      model->to(gpu());
+      const torch::Tensor images = torch::empty({0, 3, 32, 32}, gpu());
+      const torch::Tensor labels =
+          torch::empty({0}, torch::TensorOptions(gpu()).dtype(torch::kLong));
+      torch::Tensor logits, loss, top1, sums;
+      without_waiting([&] {
+        for (const bool training : {false, true}) {
+          const Autocast autocast(gpu().type(), precision);
+          logits = model->forward(images, none.context(training));
+        }
+        loss = cross_entropy_sum(logits, {labels}, 0.1);
+        loss.backward();
+        top1 = top1_count(logits, labels);
+        sums = EvalSums::of(logits, labels);
+      });
+      EXPECT_EQ(logits.sizes(), (at::IntArrayRef{0, 10}));
+      EXPECT_EQ(loss.item<double>(), 0);
+      EXPECT_EQ(top1.item<int64_t>(), 0);
+      EXPECT_EQ(sums.abs().sum().item<double>(), 0);
+      for (const auto& parameter : named_parameters(*model)) {
+        ASSERT_TRUE(parameter.tensor.grad().defined()) << parameter.name;
+        EXPECT_EQ(parameter.tensor.grad().abs().sum().item<double>(), 0) << parameter.name;
+      }
+    }
+  }
+}
+
+TEST_F(NnGpuTest, EvaluationEqualsTheCpus) {
+  for (const NormKind kind : kKinds) {
+    SCOPED_TRACE(name_of(kind));
+    ModelSpec spec = make_spec("resnet8", kind);
+    spec.options.zero_init_residual = false;
+    const KeyedStep keys(6);
+    const auto evaluate = [&](torch::Device device, torch::Dtype parameters,
+                              torch::Dtype precision) {
+      const torch::NoGradGuard no_grad;
+      const auto model = make(spec);
+      for (BatchNorm* const layer : batch_norms_of(*model)) {
+        layer->running_mean.copy_(random_tensor(layer->running_mean.sizes(), 7));
+        layer->running_var.copy_(random_tensor(layer->running_var.sizes(), 8).square() + 0.5);
+      }
+      model->to(device, parameters);
+      const torch::Tensor images = random_tensor({6, 3, 32, 32}, 5, parameters).to(device);
+      const Autocast autocast(device.type(), precision);
+      torch::Tensor logits;
+      const auto once = [&] { logits = model->forward(images, keys.context(/*training=*/false)); };
+      if (device.is_cuda()) {
+        without_waiting(once);
+      } else {
+        once();
+      }
+      return logits.cpu();
+    };
+    const torch::Tensor want = evaluate(torch::kCPU, torch::kFloat64, torch::kFloat32);
+    EXPECT_LE(relative_error(evaluate(gpu(), torch::kFloat64, torch::kFloat32), want), 1e-10);
+    EXPECT_LE(relative_error(evaluate(gpu(), torch::kFloat32, torch::kBFloat16), want), 0.05);
+  }
+}
+
+TEST_F(NnGpuTest, PreciseStatisticsEqualTheCpus) {
+  const torch::NoGradGuard no_grad;
+  for (const NormKind kind : {NormKind::kBatch, NormKind::kSyncBatch, NormKind::kGhostBatch}) {
+    SCOPED_TRACE(name_of(kind));
+    ModelSpec spec = make_spec("resnet8", kind);
+    spec.options.norm.virtual_batch = 2;
+    const auto buffers = [&](torch::Device device) {
+      const auto model = make(spec);
+      model->to(device, torch::kFloat64);
+      comm::SelfCommunicator self(device);
+      PreciseStatistics statistics(*model);
+      statistics.begin();
+      for (const int64_t samples : {5, 0, 3}) {
+        const torch::Tensor images = random_tensor({samples, 3, 32, 32}, samples).to(device);
+        model->forward(images, KeyedStep(samples).context());
+      }
+      statistics.finish(self);
+      std::vector<torch::Tensor> found;
+      for (const torch::Tensor& buffer : model->buffers()) found.push_back(buffer.cpu());
+      statistics.restore();
+      for (BatchNorm* const layer : batch_norms_of(*model)) {
+        EXPECT_EQ(layer->running_mean.abs().sum().item<double>(), 0);
+      }
+      return found;
+    };
+    const auto want = buffers(torch::kCPU), got = buffers(gpu());
+    for (size_t i = 0; i < want.size(); ++i) {
+      EXPECT_LE(relative_error(got[i], want[i]), 1e-10) << i;
+    }
+  }
+}
+
+// The formats are what cuDNN and ATen choose their kernels by.
+TEST_F(NnGpuTest, LayersKeepChannelsLast) {
+  comm::SelfCommunicator self(gpu());
+  const TrainingStep step({4});
+  for (const torch::Dtype precision : {torch::kFloat32, torch::kBFloat16}) {
+    const auto images = [&](int64_t channels) {
+      return channels_last(random_tensor({4, channels, 8, 8}, 1, precision).to(gpu()));
+    };
+    const auto forward = [&](torch::nn::Module& layer, const auto& of) {
+      layer.to(gpu());
+      make_channels_last(layer);
+      const torch::NoGradGuard no_grad;
+      for (torch::Tensor& parameter : layer.parameters()) parameter.normal_();
+      const Autocast autocast(gpu().type(), precision);
+      const torch::Tensor y = of();
+      EXPECT_EQ(y.scalar_type(), precision);
+      EXPECT_EQ(y.stride(1), 1);
+      const torch::Tensor pooled = at::max_pool2d(y, 3, 2, 1);
+      EXPECT_EQ(pooled.stride(1), 1);
+      EXPECT_EQ(at::adaptive_avg_pool2d(pooled, {1, 1}).flatten(1).stride(0), y.size(1));
+    };
+    for (const int64_t channels : {1, 3, 16}) {
+      Conv conv({.in = channels, .out = 16, .stride = 2});
+      forward(conv, [&] { return conv.forward(images(channels)); });
+    }
+    for (const NormKind kind : kKinds) {
+      for (const BlockShape& shape :
+           {BlockShape{.in = 16, .width = 16},
+            BlockShape{.in = 16, .width = 32, .stride = 2, .shortcut = Shortcut::kPad},
+            BlockShape{.in = 16, .width = 16, .stride = 2, .bottleneck = true}}) {
+        SCOPED_TRACE(name_of(kind) + ", width " + std::to_string(shape.width));
+        ModelOptions options;
+        options.norm = {.kind = kind, .groups = 4};
+        ResidualBlock block(shape, options, self);
+        forward(block, [&] { return block.forward(images(16), step.context()); });
+      }
+    }
+  }
+}
+
+TEST_F(NnGpuTest, WeightAverageEqualsTheCpus) {
+  std::vector<std::vector<torch::Tensor>> results;
+  for (const torch::Device& device : {torch::Device(torch::kCPU), gpu()}) {
+    const std::vector<torch::Tensor> values = {
+        channels_last(random_tensor({8, 3, 3, 3}, 1)).to(device), random_tensor({7}, 2).to(device)};
+    optim::WeightAverage average(
+        0.9, 1, 1, {{"a", values[0]}, {"b", values[1]}, {"count", torch::zeros({}, torch::kLong)}});
+    const auto train = [&] {
+      for (int step = 0; step < 3; ++step) {
+        for (const torch::Tensor& value : values) value.mul_(2).add_(1);
+        average.update();
+      }
+      average.swap();
+    };
+    if (device.is_cuda()) {
+      without_waiting(train);
+    } else {
+      train();
+    }
+    results.emplace_back();
+    for (const torch::Tensor& value : values) results.back().push_back(value.cpu());
+    for (const auto& [name, tensor] : average.state()) results.back().push_back(tensor.cpu());
+  }
+  ASSERT_EQ(results[0].size(), 4u);
+  for (size_t i = 0; i < results[0].size(); ++i) {
+    EXPECT_LE(relative_error(results[1][i], results[0][i]), 1e-14) << i;
   }
 }
 
