@@ -1,10 +1,13 @@
 # The tests and the benchmarks of launch/gpu_check. Sourced, after steps.sh.
 # shellcheck shell=bash disable=SC2154
 
+test_limit=150  # seconds, whatever a test's own limit is: one that hangs must leave time for the others
+
 # Name, time limit, command.
 run_test() {
   local name=$1 limit=$2 begin=$SECONDS left verdict log=$out/logs/$1.log note=
   left=$(seconds_left)
+  ((limit <= test_limit)) || limit=$test_limit
   if ((left < 15)); then
     result test "$name" "not run" 0 "the time was over"
     return
@@ -28,7 +31,7 @@ bench_config() {  # MODEL
   [[ $1 = resnet50 ]] || { shape='[3, 32, 32]' classes=10; }
   cat <<YAML
 run: {seed: 1$([[ $device = cuda ]] || echo ', threads: 1')}
-data: {kind: synthetic, shape: $shape, classes: $classes, workers: 2}
+data: {kind: synthetic, shape: $shape, classes: $classes, workers: 4}
 model: {name: $1}
 optimizer: {nesterov: true, weight_decay: 5.0e-4}
 lr: {base: 0.01, base_batch: 256, scaling: none}
@@ -42,6 +45,8 @@ YAML
 one_run() {  # largo|torch MODEL BATCH PRECISION STEPS NAME
   local who=$1 model=$2 batch=$3 precision=$4 steps=$5 name=$6 log=$out/logs/$6.log
   images_per_s=
+  [[ $device = cpu ]] || timeout 20 nvidia-smi --query-gpu=timestamp,index,clocks.sm,clocks.mem,temperature.gpu,power.draw,memory.used \
+    --format=csv,noheader >>"$out/logs/clocks.csv" 2>&1 || true
   if [[ $who = largo ]]; then
     bench_config "$model" >"$out/bench/$model.yaml"
     limited 90 "$log" "$largo" train "$out/bench/$model.yaml" "run.name=$name" "run.output=$out/bench" "run.device=$device" \

@@ -18,7 +18,7 @@ fail() {
 }
 
 # run RANKS ARGUMENT ...: largo, alone for one rank, else under mpirun. Leaves its output in the files
-# out and err, and its exit code in $code. A minute without an end is a failure.
+# out and err, and its exit code in $code. A minute without an end ($run_seconds) is a failure.
 run() {
   local ranks=$1
   shift
@@ -26,7 +26,7 @@ run() {
   [[ $ranks = 1 ]] || launcher=("$mpirun" -n "$ranks" --bind-to none)
   ran="largo $* on $ranks ranks"
   code=0
-  timeout -k 5 60 "${launcher[@]}" "$largo" "$@" >out 2>err </dev/null || code=$?
+  timeout -k 5 "${run_seconds:-60}" "${launcher[@]}" "$largo" "$@" >out 2>err </dev/null || code=$?
   [[ $code != 124 && $code != 137 ]] || fail "$ran hangs"
 }
 

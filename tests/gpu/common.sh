@@ -7,6 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../cli/common.sh"
 device=${LARGO_GPU_CHECK_DEVICE:-cuda}
 gpu_tests=$root/tests/gpu
 share=()
+run_seconds=120  # the first process that loads CUDA's libraries from a slow disk takes long
 if [[ $device = cuda ]]; then
   gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU ' || true)
   ((gpus > 0)) || { echo "SKIP: nvidia-smi shows no GPU here"; exit 77; }

@@ -20,7 +20,7 @@ class NcclCommunicator : public testing::Test {
   static void SetUpTestSuite() {
     const comm::MpiSession& session = mpi_session();
     const int gpus = c10::cuda::device_count();
-    ASSERT_GT(gpus, 0);
+    if (gpus == 0) return;
     const bool share = gpus < session.local_size();
     device_ = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(session.local_rank() % gpus));
     c10::cuda::set_device(device_.index());
@@ -33,6 +33,10 @@ class NcclCommunicator : public testing::Test {
          .share_gpu = share});
   }
   static void TearDownTestSuite() { world_.reset(); }
+  void SetUp() override {
+    if (c10::cuda::device_count() == 0) GTEST_SKIP() << "there is no GPU";
+    ASSERT_NE(world_, nullptr);
+  }
 
   static at::TensorOptions on_device(at::ScalarType dtype) {
     return at::TensorOptions(device_).dtype(dtype);
