@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "comm/base/error.h"
 #include "trainer/nn/host_values.h"
@@ -44,12 +46,21 @@ void BatchNorm::deposit(const torch::Tensor& mean, const torch::Tensor& unbiased
   pending_var_.add_(unbiased_variance, share);
 }
 
-void BatchNorm::update_running() {
-  LARGO_CHECK(pending_mean_.defined(), "nothing was deposited");
+void BatchNorm::update_running(std::span<BatchNorm* const> layers) {
   const torch::NoGradGuard no_grad;
-  running_mean.lerp_(pending_mean_, momentum_);
-  running_var.lerp_(pending_var_, momentum_);
-  num_batches_tracked.add_(1);
+  std::map<double, std::array<std::vector<torch::Tensor>, 2>> by_momentum;  // buffers, deposits
+  std::vector<torch::Tensor> batches;
+  for (const BatchNorm* const layer : layers) {
+    LARGO_CHECK(layer->pending_mean_.defined(), "nothing was deposited");
+    auto& [buffers, deposits] = by_momentum[layer->momentum_];
+    buffers.insert(buffers.end(), {layer->running_mean, layer->running_var});
+    deposits.insert(deposits.end(), {layer->pending_mean_, layer->pending_var_});
+    batches.push_back(layer->num_batches_tracked);
+  }
+  for (const auto& [momentum, tensors] : by_momentum) {
+    at::_foreach_lerp_(tensors[0], tensors[1], momentum);
+  }
+  if (!batches.empty()) at::_foreach_add_(batches, 1);
 }
 
 void BatchNorm::start_collecting() {

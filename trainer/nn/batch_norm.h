@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "trainer/nn/moments.h"
@@ -27,8 +28,9 @@ class BatchNorm : public Norm {
   // Where training forwards add their statistics, [channels] each; without a call they add none.
   void deposit_into(torch::Tensor mean, torch::Tensor variance);
 
-  // buffer = (1 - momentum) * buffer + momentum * deposited; one more batch tracked.
-  void update_running();
+  // Of every layer, buffer = (1 - momentum) * buffer + momentum * deposited; one more batch
+  // tracked. On a GPU that is a few kernels for all of them.
+  static void update_running(std::span<BatchNorm* const> layers);
 
   // From start_collecting() on, training forwards deposit nothing; instead stop_collecting()
   // returns the moments of all values that they saw on this rank, whatever the kind.

@@ -21,8 +21,6 @@ RunningStatistics::RunningStatistics(Model& model) : layers_(batch_norms_of(mode
 
 void RunningStatistics::begin_step() { pending_.zero_(); }
 
-void RunningStatistics::apply() {
-  for (BatchNorm* const layer : layers_) layer->update_running();
-}
+void RunningStatistics::apply() { BatchNorm::update_running(layers_); }
 
 }  // namespace largo::nn
