@@ -149,10 +149,11 @@ class OptionTable {
   void add(const std::string& key, std::vector<T>& field, const Range<T>& item_range,
            OptionInfo info);
 
-  // One of a few words, each standing for an enumerator (or an int, or a string).
+  // One of a few words, each standing for an enumerator (or an int, or a string). Aliases are read,
+  // but neither listed nor printed.
   template <class E>
   void add_choice(const std::string& key, E& field, std::vector<std::pair<std::string, E>> words,
-                  OptionInfo info);
+                  OptionInfo info, const std::vector<std::pair<std::string, E>>& aliases = {});
 
   void add_option(Option option);
 

@@ -117,7 +117,8 @@ void OptionTable::add(const std::string& key, std::vector<T>& field, const Range
 
 template <class E>
 void OptionTable::add_choice(const std::string& key, E& field,
-                             std::vector<std::pair<std::string, E>> words, OptionInfo info) {
+                             std::vector<std::pair<std::string, E>> words, OptionInfo info,
+                             const std::vector<std::pair<std::string, E>>& aliases) {
   std::string type;
   for (const auto& [word, value] : words) type += (type.empty() ? "" : " | ") + word;
   const auto print = [&field, words]() -> std::optional<std::string> {
@@ -133,6 +134,7 @@ void OptionTable::add_choice(const std::string& key, E& field,
                 .default_text = print().value_or(""),
                 .set = {},
                 .text = print};
+  words.insert(words.end(), aliases.begin(), aliases.end());
   option.set = detail::scalar_setter(type, [&field, words, type](const std::string& text) {
     for (const auto& [word, value] : words) {
       if (word == text) {

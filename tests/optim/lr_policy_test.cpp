@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -218,6 +219,94 @@ TEST(LrPolicy, AgreesWithTheGoldenValues) {
   for (const auto& [policy, values] : tested) {
     EXPECT_EQ(values, others.contains(policy) ? others[policy] : 26) << policy;
   }
+}
+
+// LRBench's parameters under its own name, in steps and one factor of 1.
+LrSchedule from_options(const std::string& name, const json& p) {
+  LrOptions options;
+  options.base_batch = 1;
+  OptionTable table;
+  declare_options(table, options);
+  const auto set = [&](const std::string& key, const std::string& text) {
+    const auto wrong = table.find(key)->set({.scalar = text});
+    if (wrong) throw std::invalid_argument(key + ": " + *wrong);
+  };
+  set("lr.policy.kind", name);
+  const bool cycle = is_cycle(options.policy.kind);
+  if (name == "POLY") {
+    set("lr.base", p["k1"].dump());
+    set("lr.policy.end", p["k0"].dump());
+  } else if (cycle) {
+    set("lr.policy.k0", p["k0"].dump());
+    set("lr.policy.k1", p["k1"].dump());
+  } else {
+    set("lr.base", p["k0"].dump());
+  }
+  if (p.contains("gamma")) set("lr.policy.gamma", p["gamma"].dump());
+  if (p.contains("p")) set("lr.policy.power", p["p"].dump());
+  if (name == "EXP") options.policy.length = Duration{1, Duration::Unit::kSteps};
+  if (name == "NSTEP") {
+    for (const double at : p["l"]) options.policy.milestones.push_back({at});
+  } else if (p.contains("l")) {
+    set("lr.policy.length", p["l"].dump() + "steps");
+  }
+  EXPECT_EQ(check(options).size(), 0) << name;
+  return make_schedule(options, {.global_batch = 1,
+                                 .total_steps = 1000,
+                                 .steps_of = [](const Duration& d) { return d.amount; }});
+}
+
+TEST(LrPolicy, EveryLrBenchNameInTheOptionsGivesItsValues) {
+  std::set<std::string> names;
+  for (const GoldenRow& row : read_golden(LARGO_SOURCE_DIR "/tests/golden/lr_policies.csv")) {
+    static const std::set<std::string> kPlain = {"FIX", "STEP", "NSTEP", "EXP",
+                                                 "INV", "POLY", "SIG"};
+    if (!kPlain.contains(row.policy) && !make_cycle(row.policy, row.params)) continue;
+    EXPECT_NEAR(from_options(row.policy, row.params).lr(row.t), row.lr,
+                1e-14 + 1e-12 * std::abs(row.lr))
+        << row.policy << ' ' << row.params << " at t = " << row.t;
+    names.insert(row.policy);
+  }
+  EXPECT_EQ(names.size(), 34);
+}
+
+TEST(LrPolicy, IsNeverNotANumber) {
+  std::vector<Policy> policies = {
+      inverse_policy(1, 1e300, 3),
+      polynomial_policy(1, 0.1, 0.3, 7),
+      sigmoid_policy(1, -1e300, 7),
+      sigmoid_decay_policy(1, 0, 1e300, 7, 3),
+      inverse_sqrt_policy(1, 1e-300),
+      cosine_restarts_policy(1, 0, 7, 3),
+      stable_decay_policy(1, 0, 0, 0, Anneal::kOneMinusSqrt),
+      stable_decay_policy(1, 0, 3, 0.1, Anneal::kOneMinusSqrt),
+      trapezoid_policy({.peak = 1, .flat = 3}),
+      phases_policy({0, 1, 0}, one_cycle_times(0, 7), Anneal::kCosine),
+      phases_policy({0, 1, 0}, one_cycle_times(1, 7), Anneal::kCosine),
+      phases_policy({0, 1, 0, 0}, one_cycle_torch_times(0.3, 1, true), Anneal::kLinear)};
+  for (int wave = 0; wave < kWaves; ++wave) {
+    for (int envelope = 0; envelope < kEnvelopes; ++envelope) {
+      policies.push_back(cycle_policy({.wave = static_cast<Wave>(wave),
+                                       .envelope = static_cast<Envelope>(envelope),
+                                       .k1 = 1,
+                                       .length = 7,
+                                       .gamma = 1e-300}));
+    }
+  }
+  for (size_t i = 0; i < policies.size(); ++i) {
+    for (const double t : {0.0, 1.0, 6.9, 7.0, 7.1, 14.0, 21.0, 1e6, 1e15}) {
+      const double lr = policies[i](t);
+      EXPECT_TRUE(lr >= 0 && lr <= 1) << "policy " << i << " at " << t << ": " << lr;
+    }
+  }
+}
+
+// A logarithm finds the wrong cycle here: PyTorch's restart at step 1210 gives lr_min.
+TEST(LrPolicy, RestartsAreAtTheirSteps) {
+  const Policy policy = cosine_restarts_policy(1, 0, 10, 3);
+  for (const double at : {0, 10, 40, 130, 400, 1210, 3640}) EXPECT_EQ(policy(at), 1) << at;
+  const Policy equal = cosine_restarts_policy(1, 0, 391.3, 1);
+  for (int n = 1; n < 40; ++n) EXPECT_NEAR(equal(n * 391.3), 1, 1e-12) << n;
 }
 
 TEST(LrPolicy, StepsDropExactlyAtMultiplesOfTheirLength) {

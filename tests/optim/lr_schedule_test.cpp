@@ -172,6 +172,96 @@ TEST(LrSchedule, WarmupMayOutlastTheRunAndTheRunMayBeEmpty) {
   }
 }
 
+LrOptions of_kind(PolicyKind kind) {
+  LrOptions options = linear();
+  options.policy.kind = kind;
+  return options;
+}
+
+TEST(LrSchedule, OneCycleWithoutALengthEndsAtTheLastUpdate) {
+  const LrSchedule fastai = make_schedule(of_kind(PolicyKind::kOneCycle), inputs(256, 101));
+  EXPECT_DOUBLE_EQ(fastai.lr(0), 0.2 / 25);
+  EXPECT_DOUBLE_EQ(fastai.lr(25), 0.2);
+  EXPECT_DOUBLE_EQ(fastai.lr(100), 0.2 / 1e5);
+  const LrSchedule torch = make_schedule(of_kind(PolicyKind::kOneCycleTorch), inputs(256, 100));
+  EXPECT_DOUBLE_EQ(torch.lr(29), 0.2);  // 0.3 * 100 - 1
+  EXPECT_DOUBLE_EQ(torch.lr(99), 0.2 / 25 / 1e4);
+  EXPECT_GT(torch.lr(98), torch.lr(99));
+}
+
+TEST(LrSchedule, PartsThatAreOmittedHaveTheRestOfTraining) {
+  LrOptions options = of_kind(PolicyKind::kTrapezoid);
+  options.policy.up = steps(10);
+  options.policy.down = steps(20);
+  options.policy.end = 0.01;
+  LrSchedule schedule = make_schedule(options, inputs(256, 101));
+  EXPECT_EQ(schedule.lr(0), 0);
+  EXPECT_EQ(schedule.lr(10), 0.2);
+  EXPECT_EQ(schedule.lr(80), 0.2);
+  EXPECT_LT(schedule.lr(81), 0.2);
+  EXPECT_DOUBLE_EQ(schedule.lr(100), 0.02);
+  options.policy.cycles = 4;
+  EXPECT_THROW(make_schedule(options, inputs(256, 101)), OptionError);
+
+  options = of_kind(PolicyKind::kWarmupStableDecay);
+  options.policy.decay = steps(20);
+  schedule = make_schedule(options, inputs(256, 101));
+  EXPECT_EQ(schedule.lr(80), 0.2);
+  EXPECT_DOUBLE_EQ(schedule.lr(90), 0.1);
+  EXPECT_EQ(schedule.lr(100), 0);
+  options.policy.decay.reset();
+  options.policy.stable = steps(50);
+  schedule = make_schedule(options, inputs(256, 101));
+  EXPECT_EQ(schedule.lr(50), 0.2);
+  EXPECT_DOUBLE_EQ(schedule.lr(75), 0.1);
+}
+
+TEST(LrSchedule, InverseSqrtTakesTheWarmupForItsTimescale) {
+  LrOptions options = with_warmup(kZero, 20);
+  options.policy.kind = PolicyKind::kInverseSqrt;
+  const LrSchedule schedule = make_schedule(options, inputs(256, 100));
+  EXPECT_EQ(schedule.lr(20), 0.2);
+  EXPECT_DOUBLE_EQ(schedule.lr(80), 0.1);
+}
+
+TEST(LrSchedule, AWarmupLeadsToWhereAPolicyWithARiseOfItsOwnStarts) {
+  LrOptions options = with_warmup(kZero, 20);
+  options.policy.kind = PolicyKind::kTriangular;
+  options.policy.k0 = 0.1;
+  options.policy.k1 = 0.5;
+  options.policy.length = steps(10);
+  const LrSchedule schedule = make_schedule(options, inputs(256, 100));
+  EXPECT_DOUBLE_EQ(schedule.peak(), 1.0);
+  EXPECT_DOUBLE_EQ(schedule.lr(10), 0.1);
+  EXPECT_DOUBLE_EQ(schedule.lr(20), 0.2);
+  EXPECT_DOUBLE_EQ(schedule.lr(30), 1.0);
+  options.warmup.start = kBase;  // unscaled
+  EXPECT_DOUBLE_EQ(make_schedule(options, inputs(256, 100)).lr(0), 0.1);
+  EXPECT_THAT(make_schedule(options, inputs(256, 100)).describe(),
+              HasSubstr("peak LR 1 = 0.5 × 2 (linear, batch 256 / 128); warm-up from 0.1 for 20 "
+                        "steps; triangular between 0.2 and 1, l = 10 steps after it"));
+}
+
+TEST(LrSchedule, GammaCountsInItsOwnUnit) {
+  LrOptions options = of_kind(PolicyKind::kInverse);
+  options.policy.gamma = 1;
+  options.policy.gamma_per = {2, Duration::Unit::kEpochs};
+  EXPECT_DOUBLE_EQ(make_schedule(options, inputs(128, 100)).lr(20), 0.05);
+}
+
+TEST(LrSchedule, RefusesALearningRateThatIsNotFinite) {
+  LrOptions options = of_kind(PolicyKind::kStep);
+  options.policy.gamma = 10;
+  options.policy.length = steps(1);
+  EXPECT_NO_THROW(make_schedule(options, inputs(128, 100)));
+  EXPECT_THROW(make_schedule(options, inputs(128, 1000)), OptionError);
+  options = with_warmup(kBase, 20);  // from 0 to 0 by equal factors
+  options.warmup.kind = WarmupKind::kExponential;
+  options.policy.kind = PolicyKind::kTriangular;
+  options.policy.length = steps(10);
+  EXPECT_THROW(make_schedule(options, inputs(256, 100)), OptionError);
+}
+
 TEST(LrSchedule, RefusesWhatOnlyStepsShow) {
   LrOptions options = linear();
   options.policy.kind = PolicyKind::kMultistep;

@@ -11,6 +11,9 @@ using testing::ElementsAre;
 using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::IsSupersetOf;
+using testing::Not;
+using testing::SizeIs;
 
 LrOptions goyal() {
   LrOptions options;
@@ -63,11 +66,19 @@ TEST(OptimOptions, KeysBelongToTheirKinds) {
   declare_options(table, lr);
   const auto kinds = [&](const char* key) { return table.find(key)->info.applies.kinds; };
   EXPECT_THAT(kinds("lr.policy.length"),
-              ElementsAre("step", "exponential", "polynomial", "cosine"));
+              AllOf(IsSupersetOf({"step", "exponential", "polynomial", "cosine", "sigmoid",
+                                  "one_cycle", "triangular", "cosine_sawtooth_halving"}),
+                    Not(Contains("constant")), Not(Contains("multistep"))));
+  EXPECT_THAT(kinds("lr.policy.k0"), SizeIs(27));
+  EXPECT_THAT(kinds("lr.base"), AllOf(SizeIs(15), Contains("step"), Not(Contains("sine"))));
+  EXPECT_THAT(kinds("lr.policy.gamma_per"),
+              AllOf(SizeIs(11), IsSupersetOf({"inverse", "sigmoid", "sine_down_exponential"})));
   EXPECT_THAT(kinds("lr.policy.milestones"), ElementsAre("multistep"));
-  EXPECT_THAT(kinds("lr.policy.gamma"), ElementsAre("step", "multistep", "exponential"));
-  EXPECT_THAT(kinds("lr.policy.power"), ElementsAre("polynomial"));
-  EXPECT_THAT(kinds("lr.policy.end"), ElementsAre("polynomial", "cosine"));
+  EXPECT_THAT(kinds("lr.policy.gamma"),
+              AllOf(SizeIs(14), IsSupersetOf({"step", "multistep", "exponential", "inverse"})));
+  EXPECT_THAT(kinds("lr.policy.power"), ElementsAre("inverse", "polynomial"));
+  EXPECT_THAT(kinds("lr.policy.end"),
+              ElementsAre("polynomial", "sigmoid_decay", "cosine", "cosine_restarts", "trapezoid"));
   EXPECT_THAT(kinds("lr.warmup.start"),
               ElementsAre("constant", "gradual", "exponential", "sigmoid"));
   EXPECT_THAT(kinds("lr.warmup.length"),
@@ -148,6 +159,49 @@ TEST(LrCheck, AnExponentialWarmupCannotStartAtZero) {
   EXPECT_THAT(check(options), IsEmpty());
   options.warmup.start = {WarmupStart::Kind::kBase, 0};
   EXPECT_THAT(check(options), IsEmpty());
+}
+
+TEST(OptimOptions, PoliciesHaveReadableNamesAndLrBenchs) {
+  LrOptions lr;
+  OptionTable table;
+  declare_options(table, lr);
+  EXPECT_EQ(set(lr, "lr.policy.kind", "COSRSW2"), std::nullopt);
+  EXPECT_EQ(table.find("lr.policy.kind")->text(), "cosine_sawtooth_halving");
+  EXPECT_EQ(wave_of(lr.policy.kind), Wave::kCosineSawtooth);
+  EXPECT_EQ(envelope_of(lr.policy.kind), Envelope::kHalving);
+  EXPECT_EQ(set(lr, "lr.policy.kind", "sine_down_exponential"), std::nullopt);
+  EXPECT_EQ(lr.policy.kind, cycle_kind(Wave::kSineDown, Envelope::kExponential));
+  EXPECT_THAT(*set(lr, "lr.policy.kind", "triangluar"), HasSubstr("did you mean \"triangular\"?"));
+  EXPECT_THAT(*set(lr, "lr.policy.kind", "TRIXP"), HasSubstr("did you mean \"TRIEXP\"?"));
+}
+
+TEST(LrCheck, PoliciesRefuseParametersThatDoNotFit) {
+  LrOptions options = goyal();
+  options.policy.length = Duration{1, Duration::Unit::kEpochs};
+  options.policy.kind = PolicyKind::kSigmoid;
+  options.policy.gamma = -0.1;
+  EXPECT_THAT(check(options), IsEmpty());
+  options.policy.kind = PolicyKind::kInverse;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.policy.gamma", "is negative")));
+  options.policy.gamma = 2;
+  EXPECT_THAT(check(options), IsEmpty());
+  options.policy.kind = cycle_kind(Wave::kSine, Envelope::kExponential);
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.policy.gamma", "without end")));
+  options.policy.gamma = 0.9;
+  options.policy.k0 = 2;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.policy.k1", "is below k0")));
+  options.policy.k0 = 0;
+  options.policy.length.reset();
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.policy.length", "half of a period")));
+  options.policy.kind = PolicyKind::kOneCycleTorch;
+  options.policy.three_phase = true;
+  EXPECT_THAT(check(options), IsEmpty());
+  options.policy.pct_start = 0.6;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.policy.pct_start", "three_phase")));
+  options.policy.kind = PolicyKind::kWarmupStableDecay;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.policy.decay", "unless stable")));
+  options.policy.kind = PolicyKind::kInverseSqrt;
+  EXPECT_THAT(check(options), ElementsAre(problem("lr.policy.timescale", "without a warm-up")));
 }
 
 TEST(LrCheck, PoliciesNeedTheirTimes) {

@@ -13,9 +13,13 @@ namespace largo::config {
 namespace {
 
 std::string joined(const std::vector<std::string>& words) {
+  constexpr size_t kMaxWords = 12;
   std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
+  for (size_t i = 0; i < std::min(words.size(), kMaxWords); ++i) {
+    text += (text.empty() ? "" : ", ") + words[i];
+  }
+  if (words.size() <= kMaxWords) return text;
+  return concat(text, " and ", words.size() - kMaxWords, " more (largo config schema)");
 }
 
 bool contains(const std::vector<std::string>& words, const std::string& word) {
@@ -122,7 +126,8 @@ class Reader {
     const auto kind = given_.overrides.find(kind_key);
     if (kind == given_.overrides.end() || is_refused(kind_key)) return;
     const auto file_value = given_.file.find(option.key);
-    const std::string& kind_text = kind->second.value.scalar;
+    // As the table calls it: the override may use an alias.
+    const std::string kind_text = table_.find(kind_key)->text().value_or("");
     if (file_value == given_.file.end() || given_.overrides.contains(option.key) ||
         contains(kinds, kind_text) || kind_text == kind_of_file(kind_key)) {
       return;
@@ -157,7 +162,8 @@ class Reader {
 
   void check_given(const Option& option) {
     if (!option.info.required || result_.provenance.keys.contains(option.key) ||
-        is_refused(option.key) || !applies(table_, option)) {
+        is_refused(option.key) || is_refused(option.info.applies.kind_key) ||
+        !applies(table_, option)) {
       return;
     }
     const OptionProblem missing{

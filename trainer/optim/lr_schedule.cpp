@@ -1,10 +1,11 @@
 #include "trainer/optim/lr_schedule.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
-#include <vector>
 
 #include "comm/base/error.h"
+#include "trainer/optim/make_policy.h"
 
 namespace largo::optim {
 
@@ -26,78 +27,47 @@ bool starts_after_warmup(const LrOptions& options) {
     case PolicyKind::kStep:
     case PolicyKind::kMultistep:
       return false;
-    case PolicyKind::kExponential:
-    case PolicyKind::kPolynomial:
-    case PolicyKind::kCosine:
+    default:
       return true;
   }
-  return false;
 }
 
-std::vector<double> milestone_steps(const PolicyOptions& policy, const ScheduleInputs& inputs) {
-  std::vector<double> steps;
-  for (const Duration& milestone : policy.milestones) {
-    const double step = inputs.steps_of(milestone);
-    if (!steps.empty() && step <= steps.back()) {
-      throw OptionError(
-          {"lr.policy.milestones", concat(OptionCodec<Duration>::print(milestone), " is step ",
-                                          step, ", not after the one before it (step ",
-                                          steps.back(), "); legal: strictly increasing")});
-    }
-    steps.push_back(step);
-  }
-  return steps;
-}
-
-// In steps of the policy's clock; <= 0 where the length was omitted and no training is left.
-double policy_length(const PolicyOptions& policy, const ScheduleInputs& inputs, double origin) {
-  if (!policy.length) return static_cast<double>(inputs.total_steps - 1) - origin;
-  const double steps = inputs.steps_of(*policy.length);
-  if (!(steps > 0)) {
-    throw OptionError({"lr.policy.length", concat(OptionCodec<Duration>::print(*policy.length),
-                                                  " is ", steps, " steps; legal: more than none")});
-  }
-  return steps;
-}
-
-// The policy and its part of the description.
-std::pair<Policy, std::string> make_policy(const PolicyOptions& policy, double peak, double factor,
-                                           const ScheduleInputs& inputs, double origin) {
-  if (policy.kind == PolicyKind::kConstant) return {constant_policy(peak), "constant"};
-  if (policy.kind == PolicyKind::kMultistep) {
-    const std::vector<double> at = milestone_steps(policy, inputs);
-    std::string text = concat("multistep × ", policy.gamma, " at");
-    for (const double step : at) text += concat(at.front() == step ? " " : ", ", step + origin);
-    return {multistep_policy(peak, policy.gamma, at), text};
-  }
-  const double length = policy_length(policy, inputs, origin);
-  if (length <= 0) return {constant_policy(peak), "constant, no step being left for the policy"};
-  const double end = policy.end * factor;
-  switch (policy.kind) {
-    case PolicyKind::kStep:
-      return {step_policy(peak, policy.gamma, length),
-              concat("step × ", policy.gamma, " every ", length, " steps")};
-    case PolicyKind::kExponential:
-      return {exponential_policy(peak, policy.gamma, length),
-              concat("exponential × ", policy.gamma, " in ", length, " steps")};
-    case PolicyKind::kPolynomial:
-      return {polynomial_policy(peak, end, policy.power, length),
-              concat("polynomial of power ", policy.power, " to ", end, " in ", length, " steps")};
-    default:
-      return {cosine_policy(peak, end, length),
-              concat("cosine to ", end, " in ", length, " steps")};
-  }
+// The LR at base_batch that the factor makes the peak.
+double base_of(const LrOptions& options) {
+  return is_cycle(options.policy.kind) ? options.policy.k1 : options.base;
 }
 
 std::string describe_scaling(const LrOptions& options, double peak, double factor,
                              int64_t global_batch) {
   if (options.scaling == ScalingRule::kNone) return concat("peak LR ", peak, " (no scaling)");
   const char* rule = options.scaling == ScalingRule::kLinear ? "linear" : "sqrt";
-  return concat("peak LR ", peak, " = ", options.base, " × ", factor, " (", rule, ", batch ",
+  return concat("peak LR ", peak, " = ", base_of(options), " × ", factor, " (", rule, ", batch ",
                 global_batch, " / ", *options.base_batch, ")");
 }
 
+// A gamma above 1 may be too much for a long run.
+void check_finite(const LrSchedule& schedule, int64_t total_steps) {
+  const double last = static_cast<double>(std::max<int64_t>(total_steps - 1, 0));
+  if (const double lr = schedule.lr(last); !std::isfinite(lr)) {
+    throw OptionError({"lr.policy", concat("gives the learning rate ", lr, " at the last step, ",
+                                           last, "; legal: finite ones")});
+  }
+}
+
 }  // namespace
+
+std::string LrSchedule::describe_warmup(WarmupKind asked, double base) const {
+  if (asked == WarmupKind::kNone) return "; no warm-up";
+  if (warmup_ == WarmupKind::kNone) {
+    return concat("; no warm-up, as it would start at the base LR ", base,
+                  ", which the peak does not exceed");
+  }
+  return concat(warmup_ == WarmupKind::kConstant      ? "; warm-up at "
+                : warmup_ == WarmupKind::kExponential ? "; exponential warm-up from "
+                : warmup_ == WarmupKind::kSigmoid     ? "; sigmoid warm-up from "
+                                                      : "; warm-up from ",
+                warmup_start_, " for ", warmup_steps_, " steps");
+}
 
 double LrSchedule::lr(double step) const {
   if (step >= warmup_steps_) return policy_(step - policy_origin_);
@@ -106,50 +76,64 @@ double LrSchedule::lr(double step) const {
     case WarmupKind::kConstant:
       return warmup_start_;
     case WarmupKind::kExponential:
-      return warmup_start_ * std::pow(peak_ / warmup_start_, x);
+      return warmup_start_ * std::pow(warmup_target_ / warmup_start_, x);
     case WarmupKind::kSigmoid:
-      return warmup_start_ + (peak_ - warmup_start_) / (1 + std::exp(-warmup_kappa_ * (2 * x - 1)));
+      return warmup_start_ +
+             (warmup_target_ - warmup_start_) / (1 + std::exp(-warmup_kappa_ * (2 * x - 1)));
     case WarmupKind::kNone:
     case WarmupKind::kGradual:
       break;
   }
-  return warmup_start_ + (peak_ - warmup_start_) * x;
+  return warmup_start_ + (warmup_target_ - warmup_start_) * x;
 }
 
 LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs) {
   LrSchedule schedule;
   schedule.factor_ = factor_of(options, inputs.global_batch);
-  schedule.peak_ = options.base * schedule.factor_;
-  schedule.description_ =
-      describe_scaling(options, schedule.peak_, schedule.factor_, inputs.global_batch);
+  schedule.peak_ = base_of(options) * schedule.factor_;
 
   const WarmupStart& start = options.warmup.start;
-  if (options.warmup.kind == WarmupKind::kNone) {
-    schedule.description_ += "; no warm-up";
-  } else if (start.kind == WarmupStart::Kind::kBase && schedule.factor_ <= 1) {
-    schedule.description_ += concat("; no warm-up, as it would start at the base LR ", options.base,
-                                    ", which the peak does not exceed");
-  } else {
+  const bool from_base = start.kind == WarmupStart::Kind::kBase;
+  if (options.warmup.kind != WarmupKind::kNone && !(from_base && schedule.factor_ <= 1)) {
     LARGO_CHECK(options.warmup.length.has_value(), "lr.warmup.length is missing");
     schedule.warmup_ = options.warmup.kind;
     schedule.warmup_kappa_ = options.warmup.kappa;
     schedule.warmup_steps_ = inputs.steps_of(*options.warmup.length);
-    schedule.warmup_start_ = start.kind == WarmupStart::Kind::kBase ? options.base
-                             : start.kind == WarmupStart::Kind::kZero
-                                 ? 0
-                                 : start.number * schedule.factor_;
-    schedule.description_ +=
-        concat(options.warmup.kind == WarmupKind::kConstant ? "; warm-up at " : "; warm-up from ",
-               schedule.warmup_start_, " for ", schedule.warmup_steps_, " steps");
   }
 
   const bool after_warmup = starts_after_warmup(options);
   schedule.policy_origin_ = after_warmup ? schedule.warmup_steps_ : 0;
-  auto [policy, text] = make_policy(options.policy, schedule.peak_, schedule.factor_, inputs,
-                                    schedule.policy_origin_);
+  const PolicyKind kind = options.policy.kind;
+  auto [policy, text] = make_policy(options.policy,
+                                    {.peak = schedule.peak_,
+                                     .factor = schedule.factor_,
+                                     .origin = schedule.policy_origin_,
+                                     .warmup_steps = schedule.warmup_steps_},
+                                    inputs);
   schedule.policy_ = std::move(policy);
-  schedule.description_ += "; " + text;
-  if (schedule.warmup_steps_ > 0 && options.policy.kind != PolicyKind::kConstant) {
+
+  double base = base_of(options);
+  schedule.warmup_target_ = schedule.peak_;
+  if (has_own_rise(kind)) {
+    schedule.warmup_target_ = schedule.policy_(schedule.warmup_steps_ - schedule.policy_origin_);
+    base = schedule.warmup_target_ / schedule.factor_;
+  }
+  schedule.warmup_start_ = from_base ? base
+                           : start.kind == WarmupStart::Kind::kZero
+                               ? 0
+                               : start.number * schedule.factor_;
+  if (schedule.warmup_ == WarmupKind::kExponential &&
+      !(schedule.warmup_start_ > 0 && schedule.warmup_target_ > 0)) {
+    throw OptionError({"lr.warmup.kind", concat("exponential from ", schedule.warmup_start_, " to ",
+                                                schedule.warmup_target_,
+                                                "; legal: between two learning rates above 0")});
+  }
+  check_finite(schedule, inputs.total_steps);
+
+  schedule.description_ =
+      describe_scaling(options, schedule.peak_, schedule.factor_, inputs.global_batch) +
+      schedule.describe_warmup(options.warmup.kind, base) + "; " + text;
+  if (schedule.warmup_steps_ > 0 && kind != PolicyKind::kConstant) {
     schedule.description_ += after_warmup ? " after it" : " counted from the start of training";
   }
   return schedule;

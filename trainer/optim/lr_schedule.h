@@ -28,14 +28,15 @@ class LrSchedule {
   //   constant  start
   //   exponential  start * (peak / start)^(step / warmup_steps)
   //   sigmoid   start + (peak - start) / (1 + exp(-kappa (2 step / warmup_steps - 1)))
-  // From then on the policy, whose time counts from the start of training (policy_clock global) or
-  // from the end of the warm-up (after_warmup). A policy without a length has the rest of training:
-  // `end` is the LR of the last update, which is the one of step total_steps - 1; where nothing
-  // is left after the warm-up, the peak is held.
+  // The peak there is where the policy goes on, for the kinds with a rise of their own (the cycles,
+  // one-cycle, trapezoid). From then on the policy, whose time counts from the start of training
+  // (policy_clock global) or from the end of the warm-up (after_warmup). A policy without a length
+  // has the rest of training: `end` is the LR of the last update, which is the one of step
+  // total_steps - 1; where nothing is left after the warm-up, the peak is held.
   double lr(double step) const;
 
   double factor() const { return factor_; }  // of the scaling rule
-  double peak() const { return peak_; }      // lr.base * factor
+  double peak() const { return peak_; }      // lr.base (or k1) * factor
   double warmup_steps() const { return warmup_steps_; }
 
   // "peak LR 3.2 = 0.1 × 32 (linear, batch 8192 / 256); …": for the plan printed at start.
@@ -45,10 +46,13 @@ class LrSchedule {
   friend LrSchedule make_schedule(const LrOptions&, const ScheduleInputs&);
   LrSchedule() = default;
 
+  std::string describe_warmup(WarmupKind asked, double base) const;
+
   double factor_ = 1;
   double peak_ = 0;
   WarmupKind warmup_ = WarmupKind::kNone;
   double warmup_start_ = 0;
+  double warmup_target_ = 0;
   double warmup_kappa_ = 0;
   double warmup_steps_ = 0;
   double policy_origin_ = 0;
@@ -60,7 +64,7 @@ class LrSchedule {
 // multiplied by the factor, only `start: base` is not (there lies the point of it; at factor <= 1
 // there is then no warm-up, and describe() says so).
 // The options have passed check(). Throws Error{kConfig} for what shows only in steps: milestones
-// out of order, or a length that is no step.
+// out of order, a length that is no step, or a gamma that leads to infinity.
 LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs);
 
 }  // namespace largo::optim

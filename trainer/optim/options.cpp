@@ -40,10 +40,6 @@ namespace largo::optim {
 
 namespace {
 
-Range<Duration> longer_than_nothing() {
-  return {"> 0", [](const Duration& d) { return d.amount > 0; }};
-}
-
 void declare_warmup(OptionTable& table, WarmupOptions& warmup) {
   const AppliesTo with_warmup = {"lr.warmup.kind",
                                  {"constant", "gradual", "exponential", "sigmoid"}};
@@ -68,51 +64,6 @@ void declare_warmup(OptionTable& table, WarmupOptions& warmup) {
              .applies = {"lr.warmup.kind", {"sigmoid"}}});
 }
 
-void declare_policy(OptionTable& table, PolicyOptions& policy) {
-  const auto only = [](std::vector<std::string> kinds) {
-    return AppliesTo{"lr.policy.kind", std::move(kinds)};
-  };
-  table.add_choice<PolicyKind>("lr.policy.kind", policy.kind,
-                               {{"constant", PolicyKind::kConstant},
-                                {"step", PolicyKind::kStep},
-                                {"multistep", PolicyKind::kMultistep},
-                                {"exponential", PolicyKind::kExponential},
-                                {"polynomial", PolicyKind::kPolynomial},
-                                {"cosine", PolicyKind::kCosine}},
-                               {.description = "shape of the learning rate over time"});
-  table.add(
-      "lr.policy.length", policy.length, longer_than_nothing(),
-      {.description = "step: time between two drops; exponential: time in which the LR falls by "
-                      "gamma; polynomial, cosine: time until end. Omitted: the rest of training",
-       .applies = only({"step", "exponential", "polynomial", "cosine"})});
-  table.add("lr.policy.milestones", policy.milestones, Range<Duration>{},
-            {.description = "when the LR is multiplied by gamma, strictly increasing",
-             .applies = only({"multistep"})});
-  table.add("lr.policy.gamma", policy.gamma, above(0.0),
-            {.description = "factor of every drop; exponential: factor per length",
-             .applies = only({"step", "multistep", "exponential"})});
-  table.add("lr.policy.power", policy.power, above(0.0),
-            {.description = "1 is linear", .applies = only({"polynomial"})});
-  table.add("lr.policy.end", policy.end, at_least(0.0),
-            {.description = "last learning rate, at lr.base_batch",
-             .applies = only({"polynomial", "cosine"})});
-}
-
-// Milestones of different units are compared where they are known as steps (make_schedule).
-void check_milestones(const std::vector<Duration>& milestones,
-                      std::vector<OptionProblem>& problems) {
-  for (size_t i = 1; i < milestones.size(); ++i) {
-    if (milestones[i].unit == milestones[i - 1].unit &&
-        milestones[i].amount <= milestones[i - 1].amount) {
-      problems.push_back(
-          {"lr.policy.milestones",
-           concat(OptionCodec<Duration>::print(milestones[i]), " does not come after ",
-                  OptionCodec<Duration>::print(milestones[i - 1]),
-                  "; legal: strictly increasing durations")});
-    }
-  }
-}
-
 }  // namespace
 
 void declare_options(OptionTable& table, OptimizerOptions& options) {
@@ -130,7 +81,9 @@ void declare_options(OptionTable& table, OptimizerOptions& options) {
 
 void declare_options(OptionTable& table, LrOptions& options) {
   table.add("lr.base", options.base, above(0.0),
-            {.description = "learning rate at lr.base_batch", .required = true});
+            {.description = "learning rate at lr.base_batch",
+             .required = true,
+             .applies = policies_with_base()});
   table.add("lr.base_batch", options.base_batch, at_least<int64_t>(1),
             {.description = "global batch that every learning rate of this file is stated at; "
                             "needed unless lr.scaling is none",
@@ -185,14 +138,11 @@ std::vector<OptionProblem> check(const LrOptions& options) {
                           "needs; legal: base or a number > 0"});
     }
   }
-  if (options.policy.kind == PolicyKind::kStep && !options.policy.length) {
-    problems.push_back({"lr.policy.length", "needed by policy step: the time between two drops"});
+  if (options.policy.kind == PolicyKind::kInverseSqrt && !options.policy.timescale &&
+      options.warmup.kind == WarmupKind::kNone) {
+    problems.push_back({"lr.policy.timescale", "needed by policy inverse_sqrt without a warm-up"});
   }
-  if (options.policy.kind == PolicyKind::kMultistep && options.policy.milestones.empty()) {
-    problems.push_back(
-        {"lr.policy.milestones", "needed by policy multistep; Goyal's are [30ep, 60ep, 80ep]"});
-  }
-  check_milestones(options.policy.milestones, problems);
+  check_policy(options.policy, problems);
   return problems;
 }
 

@@ -8,6 +8,7 @@
 
 #include "comm/base/option_table.h"
 #include "trainer/base/duration.h"
+#include "trainer/optim/policy_options.h"
 
 namespace largo::optim {
 
@@ -21,7 +22,6 @@ struct OptimizerOptions {
 
 enum class ScalingRule { kNone, kLinear, kSqrt };
 enum class WarmupKind { kNone, kConstant, kGradual, kExponential, kSigmoid };
-enum class PolicyKind { kConstant, kStep, kMultistep, kExponential, kPolynomial, kCosine };
 enum class PolicyClock { kByPolicy, kGlobal, kAfterWarmup };
 
 // Where a warm-up starts: the unscaled base LR, zero, or a number stated at base_batch.
@@ -40,19 +40,9 @@ struct WarmupOptions {
   double kappa = 10;  // sigmoid
 };
 
-// Formulas: lr_schedule.h. An omitted length is the rest of training.
-struct PolicyOptions {
-  PolicyKind kind = PolicyKind::kConstant;
-  std::optional<Duration> length;    // step, exponential, polynomial, cosine
-  std::vector<Duration> milestones;  // multistep
-  double gamma = 0.1;                // step, multistep, exponential
-  double power = 1;                  // polynomial
-  double end = 0;                    // polynomial, cosine; at base_batch
-};
-
 // Every LR here is stated at base_batch and multiplied by the scaling rule's factor.
 struct LrOptions {
-  double base = 0;
+  double base = 0;  // the cyclic policies have k0 and k1 instead
   std::optional<int64_t> base_batch;
   ScalingRule scaling = ScalingRule::kLinear;
   WarmupOptions warmup;

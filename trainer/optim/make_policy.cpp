@@ -1,0 +1,225 @@
+#include "trainer/optim/make_policy.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "comm/base/error.h"
+#include "trainer/optim/lr_cycles.h"
+
+namespace largo::optim {
+
+namespace {
+
+using enum PolicyKind;
+
+class Maker {
+ public:
+  Maker(const PolicyOptions& policy, const PolicyContext& context, const ScheduleInputs& inputs)
+      : policy_(policy),
+        context_(context),
+        inputs_(inputs),
+        rest_(static_cast<double>(inputs.total_steps - 1) - context.origin),
+        end_(policy.end * context.factor) {}
+
+  NamedPolicy make() const {
+    const double peak = context_.peak;
+    if (policy_.kind == kConstant) return {constant_policy(peak), "constant"};
+    if (policy_.kind == kMultistep) return multistep();
+    if (policy_.kind == kInverse) {
+      return {inverse_policy(peak, rate(), policy_.power),
+              concat("inverse of power ", policy_.power, ", 1 + ", rate(), " per step")};
+    }
+    if (policy_.kind == kInverseSqrt) return inverse_sqrt();
+    if (policy_.kind == kTrapezoid) return trapezoid();
+    if (policy_.kind == kWarmupStableDecay) return stable_decay();
+    if (length() <= 0) return held();
+    if (is_cycle(policy_.kind)) return cycle();
+    if (policy_.kind == kOneCycle || policy_.kind == kOneCycleTorch) return one_cycle();
+    return with_length(length());
+  }
+
+ private:
+  NamedPolicy held() const {
+    return {constant_policy(context_.peak), "constant, no step being left for the policy"};
+  }
+
+  double steps_of(const char* key, const Duration& duration) const {
+    const double steps = inputs_.steps_of(duration);
+    if (!(steps > 0)) {
+      throw OptionError(
+          {std::string("lr.policy.") + key, concat(OptionCodec<Duration>::print(duration), " is ",
+                                                   steps, " steps; legal: more than none")});
+    }
+    return steps;
+  }
+
+  // In steps of the policy's clock; <= 0 where it was omitted and no training is left.
+  double length() const { return policy_.length ? steps_of("length", *policy_.length) : rest_; }
+
+  double rate() const { return policy_.gamma / steps_of("gamma_per", policy_.gamma_per); }
+
+  NamedPolicy multistep() const {
+    std::vector<double> at;
+    std::string text = concat("multistep × ", policy_.gamma, " at");
+    for (const Duration& milestone : policy_.milestones) {
+      const double step = inputs_.steps_of(milestone);
+      if (!at.empty() && step <= at.back()) {
+        throw OptionError(
+            {"lr.policy.milestones", concat(OptionCodec<Duration>::print(milestone), " is step ",
+                                            step, ", not after the one before it (step ", at.back(),
+                                            "); legal: strictly increasing")});
+      }
+      text += concat(at.empty() ? " " : ", ", step + context_.origin);
+      at.push_back(step);
+    }
+    return {multistep_policy(context_.peak, policy_.gamma, std::move(at)), text};
+  }
+
+  NamedPolicy with_length(double length) const {
+    const double peak = context_.peak;
+    const double gamma = policy_.gamma;
+    switch (policy_.kind) {
+      case kStep:
+        return {step_policy(peak, gamma, length),
+                concat("step × ", gamma, " every ", length, " steps")};
+      case kExponential:
+        return {exponential_policy(peak, gamma, length),
+                concat("exponential × ", gamma, " in ", length, " steps")};
+      case kPolynomial:
+        return {
+            polynomial_policy(peak, end_, policy_.power, length),
+            concat("polynomial of power ", policy_.power, " to ", end_, " in ", length, " steps")};
+      case kSigmoid:
+        return {
+            sigmoid_policy(peak, rate(), length),
+            concat("sigmoid of rate ", rate(), " per step with its middle at ", length, " steps")};
+      case kSigmoidDecay:
+        return {sigmoid_decay_policy(peak, end_, policy_.kappa, length,
+                                     static_cast<double>(policy_.cycles)),
+                concat("sigmoid decay to ", end_, " in ", length, " steps", times(policy_.cycles))};
+      case kCosineRestarts:
+        return {cosine_restarts_policy(peak, end_, length, policy_.t_mult),
+                concat("cosine to ", end_, " with restarts, the first after ", length,
+                       " steps, each cycle × ", policy_.t_mult)};
+      default:
+        return {cosine_policy(peak, end_, length),
+                concat("cosine to ", end_, " in ", length, " steps")};
+    }
+  }
+
+  static std::string times(int64_t cycles) {
+    return cycles == 1 ? std::string() : concat(" of ", cycles, " cycles");
+  }
+
+  NamedPolicy cycle() const {
+    Cycle cycle{.wave = wave_of(policy_.kind),
+                .envelope = envelope_of(policy_.kind),
+                .k0 = policy_.k0 * context_.factor,
+                .k1 = policy_.k1 * context_.factor,
+                .length = length()};
+    std::string text = concat(word_of(policy_.kind), " between ", cycle.k0, " and ", cycle.k1,
+                              ", l = ", cycle.length, " steps");
+    if (cycle.envelope == Envelope::kExponential) {
+      cycle.gamma = policy_.gamma;
+      cycle.gamma_per = steps_of("gamma_per", policy_.gamma_per);
+      text += concat(", amplitude × ", cycle.gamma, " per ", cycle.gamma_per, " steps");
+    }
+    return {cycle_policy(cycle), text};
+  }
+
+  NamedPolicy inverse_sqrt() const {
+    const double timescale =
+        policy_.timescale ? steps_of("timescale", *policy_.timescale) : context_.warmup_steps;
+    if (!(timescale > 0)) {
+      throw OptionError({"lr.policy.timescale", "is needed, as the warm-up has no step"});
+    }
+    return {inverse_sqrt_policy(context_.peak, timescale),
+            concat("inverse square root with timescale ", timescale)};
+  }
+
+  NamedPolicy one_cycle() const {
+    const double top = context_.peak;
+    const double first = top / policy_.div;
+    if (policy_.kind == kOneCycle) {
+      const double last = top / policy_.div_final.value_or(1e5);
+      return {
+          phases_policy({first, top, last},
+                        one_cycle_times(policy_.pct_start.value_or(0.25), length()),
+                        Anneal::kCosine),
+          concat("one cycle from ", first, " by ", top, " to ", last, " in ", length(), " steps")};
+    }
+    const double last = first / policy_.div_final.value_or(1e4);
+    std::vector<double> levels = {first, top};
+    if (policy_.three_phase) levels.push_back(first);
+    levels.push_back(last);
+    // OneCycleLR's last step is total - 1.
+    const double total = policy_.length ? length() : length() + 1;
+    return {phases_policy(
+                std::move(levels),
+                one_cycle_torch_times(policy_.pct_start.value_or(0.3), total, policy_.three_phase),
+                policy_.anneal),
+            concat("one cycle (PyTorch's) from ", first, " by ", top, " to ", last, " in ", total,
+                   " steps")};
+  }
+
+  // `given` or what `others` leave of `whole` steps.
+  double rest_of(const char* key, const std::optional<Duration>& given, double whole,
+                 double others) const {
+    if (given) return inputs_.steps_of(*given);
+    if (others > whole) {
+      throw OptionError({std::string("lr.policy.") + key,
+                         concat("is omitted, but nothing is left for it: the other parts are ",
+                                others, " of ", whole, " steps")});
+    }
+    return whole - others;
+  }
+
+  NamedPolicy trapezoid() const {
+    Trapezoid shape{.start = policy_.start * context_.factor,
+                    .peak = context_.peak,
+                    .end = end_,
+                    .up = inputs_.steps_of(policy_.up),
+                    .down = inputs_.steps_of(policy_.down),
+                    .cycles = static_cast<double>(policy_.cycles)};
+    if (!policy_.flat && rest_ <= 0) return held();
+    shape.flat = rest_of("flat", policy_.flat, rest_ / shape.cycles, shape.up + shape.down);
+    if (!(shape.up + shape.flat + shape.down > 0)) {
+      throw OptionError({"lr.policy.flat", "up, flat and down have no step together"});
+    }
+    return {trapezoid_policy(shape),
+            concat("trapezoid from ", shape.start, " by ", shape.peak, " to ", shape.end, " in ",
+                   shape.up, " + ", shape.flat, " + ", shape.down, " steps",
+                   policy_.cycles == 1 ? std::string() : concat(", ", policy_.cycles, " times"))};
+  }
+
+  NamedPolicy stable_decay() const {
+    if (!(policy_.stable && policy_.decay) && rest_ <= 0) return held();
+    double stable = policy_.stable ? inputs_.steps_of(*policy_.stable) : 0;
+    const double decay = rest_of("decay", policy_.decay, rest_, stable);
+    stable = rest_of("stable", policy_.stable, rest_, decay);
+    return {
+        stable_decay_policy(context_.peak, policy_.min_ratio, stable, decay, policy_.decay_type),
+        concat("stable for ", stable, " steps, then to ", context_.peak * policy_.min_ratio, " in ",
+               decay)};
+  }
+
+  const PolicyOptions& policy_;
+  const PolicyContext& context_;
+  const ScheduleInputs& inputs_;
+  double rest_;  // steps from the origin to the last update
+  double end_;
+};
+
+}  // namespace
+
+NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& context,
+                        const ScheduleInputs& inputs) {
+  return Maker(policy, context, inputs).make();
+}
+
+bool has_own_rise(PolicyKind kind) {
+  return is_cycle(kind) || kind == kOneCycle || kind == kOneCycleTorch || kind == kTrapezoid;
+}
+
+}  // namespace largo::optim
