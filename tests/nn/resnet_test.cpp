@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "tests/nn/models_test_util.h"
+#include "trainer/nn/memory_format.h"
+#include "trainer/nn/residual_block.h"
 
 namespace largo::nn {
 namespace {
@@ -161,6 +163,27 @@ TEST_F(ModelsTest, StandardizationIsOfEveryConvolution) {
   };
   EXPECT_LE(change_by_shift(true), 1e-10);
   EXPECT_GE(change_by_shift(false), 1e-2);
+}
+
+TEST_F(ModelsTest, BlocksKeepChannelsLastInForwardAndBackward) {
+  for (const BlockShape& shape :
+       {BlockShape{.in = 16, .width = 16},
+        BlockShape{.in = 16, .width = 32, .shortcut = Shortcut::kPad},
+        BlockShape{.in = 16, .width = 32, .stride = 2, .shortcut = Shortcut::kPad},
+        BlockShape{.in = 16, .width = 16, .stride = 2, .bottleneck = true}}) {
+    ResidualBlock block(shape, make_spec("resnet8").options, self_);
+    make_channels_last(block);
+    for (torch::Tensor& parameter : block.parameters()) torch::nn::init::normal_(parameter);
+    const torch::Tensor images = channels_last(random_tensor({4, 16, 9, 9}, 1, torch::kFloat32));
+    const torch::Tensor x = images.requires_grad_() * 1;  // a leaf's gradient has its format anyway
+    torch::Tensor gradient;
+    x.register_hook([&](const torch::Tensor& of_x) { gradient = of_x; });
+    const torch::Tensor y = block.forward(x, KeyedStep(4).context());
+    y.backward(channels_last(random_tensor(y.sizes(), 2, torch::kFloat32)));
+    EXPECT_EQ(y.stride(1), 1) << "width " << shape.width << ", stride " << shape.stride;
+    EXPECT_EQ(gradient.strides(), x.strides())
+        << "width " << shape.width << ", stride " << shape.stride;
+  }
 }
 
 }  // namespace

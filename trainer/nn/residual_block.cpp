@@ -48,7 +48,8 @@ torch::Tensor ResidualBlock::shortcut(const torch::Tensor& x, const StepContext&
   const int64_t stride = shape_.stride;
   const int64_t padding = (shape_.out() - shape_.in) / 2;
   if (stride == 1 && padding == 0) return x;
-  const torch::Tensor subsampled = x.slice(2, 0, {}, stride).slice(3, 0, {}, stride);
+  // Pooling of single pixels: its gradient is channels_last like all others, a slice's is NCHW.
+  const torch::Tensor subsampled = stride == 1 ? x : at::avg_pool2d(x, 1, stride);
   return at::constant_pad_nd(subsampled, {0, 0, 0, 0, padding, padding});
 }
 
