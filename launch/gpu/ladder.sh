@@ -91,11 +91,11 @@ stress() {
 }
 all_gpus() {
   part "sums_$gpus" sums_on "$gpus" "sums_$gpus"
-  part "train_$gpus" train_on "$gpus" "train_$gpus" train.length=500steps
+  part "train_$gpus" train_on "$gpus" "train_$gpus" "train.length=${long_steps}steps"
 }
 two_nodes() {
   part sums_nodes sums_on "$ranks_of_nodes" sums_nodes
-  part train_nodes train_on "$ranks_of_nodes" train_nodes train.length=500steps
+  part train_nodes train_on "$ranks_of_nodes" train_nodes "train.length=${long_steps}steps"
 }
 
 part() {  # NAME COMMAND ...
@@ -130,8 +130,8 @@ needs() { ((gpus >= $1)) || echo "needs $1 GPUs"; }
 
 run_ladder() {
   local archive why_no_nodes="needs a second machine (--hosts FILE, or a Slurm job of several nodes)" name
-  red=no launcher=() sums=() stress_steps=10000 ranks_of_nodes=0
-  [[ $device = cuda ]] || { sums=(--max 65536 --iterations 3) stress_steps=100; }
+  red=no launcher=() sums=() stress_steps=10000 long_steps=500 ranks_of_nodes=0
+  [[ $device = cuda ]] || { sums=(--max 65536 --iterations 3) stress_steps=100 long_steps=50; }
   ladder_config >"$out/ladder.yaml"
   export LARGO_GPU_CHECK_MARK=$out
   result rung machine passed 0 "machine.txt"
