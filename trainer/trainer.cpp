@@ -218,6 +218,7 @@ void Trainer::record(int64_t completed, const StepResult& result) {
   // To the host in one go, which waits for the device.
   const torch::Tensor numbers =
       torch::cat({sums, result.grad_norm.to(torch::kDouble).view({1})}).cpu();
+  parts_.world.barrier();  // throws where a sum has failed, whose garbage these numbers would be
   const auto samples = static_cast<double>(interval_.samples);
   const double now = now_s();
   const metrics::TrainRecord record = {
@@ -331,7 +332,8 @@ void Trainer::check_skipped_samples(int64_t completed) {
 // Early, where a wrong sum or a wrong start shows, and then rarely.
 void Trainer::check_parameters(int64_t completed) const {
   constexpr std::array<int64_t, 4> kSteps = {1, 2, 10, 100};
-  if (std::find(kSteps.begin(), kSteps.end(), completed) == kSteps.end()) return;
+  // Of this process: a resumed run may be on other hosts.
+  if (std::find(kSteps.begin(), kSteps.end(), completed - from_.step) == kSteps.end()) return;
   comm::check_same_bits(nn::state_tensors(parts_.model), parts_.world,
                         concat("after step ", completed));
 }

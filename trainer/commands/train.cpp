@@ -257,8 +257,10 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
        .loss = values.loss,
        .checkpoint = values.checkpoint,
        .data = values.data,
-       .train_transform = train_transform(config, info, sets),
-       .eval_transform = eval_transform(config, info, sets),
+       .train_transform =
+           for_device(train_transform(config, info, sets), device.device, values.train.precision),
+       .eval_transform =
+           for_device(eval_transform(config, info, sets), device.device, values.train.precision),
        .seed = seed,
        .compute = compute,
        .world = *groups.world,
