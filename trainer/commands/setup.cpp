@@ -56,8 +56,11 @@ at::ScalarType autocast_of(Precision precision) {
 
 std::optional<data::ResidentSets> resident_sets(torch::Device device) {
   if (device.is_cpu()) return std::nullopt;
+  // More would take its share from the batches, and a set is read whole by every rank.
+  constexpr int64_t kMostBytes = int64_t{2} << 30;
   const auto [free, all] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
-  return std::optional<data::ResidentSets>(std::in_place, device, static_cast<int64_t>(free / 8));
+  return std::optional<data::ResidentSets>(std::in_place, device,
+                                           std::min(static_cast<int64_t>(free / 8), kMostBytes));
 }
 
 at::ScalarType dtype_of(Precision precision) {
