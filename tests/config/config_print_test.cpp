@@ -87,7 +87,9 @@ INSTANTIATE_TEST_SUITE_P(
             "lr.policy={kind: polynomial, length: 0.25ep, power: 2, end: 1e-9}", "lr.scaling=sqrt",
             "lr.warmup={kind: constant, length: 3steps}"},
         std::vector<std::string>{"train.precision=float64", "train.length=1000000samples",
-                                 "comm.overlap=on", "optimizer.weight_decay=0.1"}));
+                                 "comm.overlap=on", "optimizer.weight_decay=0.1"},
+        std::vector<std::string>{"optimizer={kind: adamw, betas: [0.9, 0.95]}", "lr.scaling=none"},
+        std::vector<std::string>{"optimizer={kind: lars, momentum_form: absorbed}"}));
 
 TEST(ConfigHash, IsOfTheTrajectoryOnly) {
   const auto hash = [](const std::vector<std::string>& overrides) {

@@ -52,6 +52,19 @@ TEST(LoadConfig, ReadsARunFile) {
   EXPECT_THAT(config.notes, IsEmpty());
 }
 
+TEST(LoadConfig, FillsInWhatDependsOnTheOptimizer) {
+  const auto load = [](const std::vector<std::string>& overrides) {
+    return load_config({"x.yaml", kSmallest}, overrides).values;
+  };
+  EXPECT_EQ(load({}).lr.scaling, optim::ScalingRule::kLinear);
+  EXPECT_EQ(load({}).optimizer.momentum, 0.9);
+  EXPECT_EQ(load({"optimizer.kind=lars"}).lr.scaling, optim::ScalingRule::kNone);
+  EXPECT_EQ(load({"optimizer.kind=lars", "lr.scaling=linear"}).lr.scaling,
+            optim::ScalingRule::kLinear);
+  EXPECT_EQ(load({"optimizer.kind=adam", "lr.scaling=sqrt"}).lr.scaling, optim::ScalingRule::kSqrt);
+  EXPECT_EQ(load({"optimizer.kind=lamb", "lr.scaling=none"}).optimizer.weight_decay, 0.01);
+}
+
 TEST(LoadConfig, NamesTheRunAfterTheFile) {
   EXPECT_EQ(load_config({"a/b/small.test.yaml", kSmallest}, {}).values.run.name, "small.test");
   EXPECT_EQ(load_config({"x.yaml", kSmallest}, {"run.name=y"}).values.run.name, "y");

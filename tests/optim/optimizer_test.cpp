@@ -4,61 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "comm/base/error.h"
 
 namespace largo::optim {
 namespace {
 
-using nlohmann::json;
-
-at::Tensor tensor_of(const json& numbers, const json& shape) {
-  return at::tensor(numbers.get<std::vector<double>>(), at::kDouble)
-      .reshape(shape.get<std::vector<int64_t>>());
-}
-
 at::Tensor leaf(const at::Tensor& values) { return values.clone().requires_grad_(true); }
-
-OptimizerOptions options_of(const json& params) {
-  OptimizerOptions options;
-  options.momentum = params.value("momentum", 0.0);
-  options.nesterov = params.value("nesterov", false);
-  options.weight_decay = params.value("weight_decay", 0.0);
-  return options;
-}
-
-TEST(Sgd, AgreesWithTheGoldenTrajectories) {
-  std::ifstream file(LARGO_SOURCE_DIR "/tests/golden/optimizers_sgd.json");
-  const json golden = json::parse(file);
-  const json& tensors = golden["problem"]["tensors"];
-  ASSERT_EQ(golden["cases"].size(), 7U);
-  for (const json& example : golden["cases"]) {
-    std::vector<Parameter> parameters;
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      const json& no_decay = example["no_decay"];
-      const bool exempt =
-          std::find(no_decay.begin(), no_decay.end(), tensors[i]["name"]) != no_decay.end();
-      parameters.push_back({tensors[i]["name"],
-                            leaf(tensor_of(golden["problem"]["w0"][i], tensors[i]["shape"])),
-                            exempt});
-    }
-    const auto optimizer = make_optimizer(options_of(example["params"]), parameters);
-    for (const json& step : example["steps"]) {
-      std::vector<at::Tensor> gradients;
-      for (size_t i = 0; i < tensors.size(); ++i) {
-        gradients.push_back(tensor_of(step["grad"][i], tensors[i]["shape"]));
-      }
-      optimizer->step(gradients, step["lr"]);
-      for (size_t i = 0; i < tensors.size(); ++i) {
-        const at::Tensor expected = tensor_of(step["w"][i], tensors[i]["shape"]);
-        EXPECT_LE((parameters[i].tensor - expected).abs().max().item<double>(), 1e-12)
-            << example["params"] << " step " << step["t"] << ' ' << tensors[i]["name"];
-      }
-    }
-  }
-}
 
 TEST(Sgd, ExemptsNormAndBiasFromDecayUnlessTold) {
   for (const bool include : {false, true}) {

@@ -105,7 +105,8 @@ TEST(OptimOptions, RefusesValuesOutOfRange) {
   const auto refused = [&](const char* key, const char* text) {
     return table.find(key)->set({.is_list = false, .scalar = text, .items = {}}).has_value();
   };
-  EXPECT_TRUE(refused("optimizer.kind", "adam"));
+  EXPECT_TRUE(refused("optimizer.kind", "adamm"));
+  EXPECT_FALSE(refused("optimizer.kind", "adam"));
   EXPECT_TRUE(refused("optimizer.momentum", "1"));
   EXPECT_TRUE(refused("optimizer.momentum", "-0.1"));
   EXPECT_TRUE(refused("optimizer.weight_decay", "-1e-4"));
@@ -117,6 +118,45 @@ TEST(OptimizerCheck, NesterovNeedsMomentum) {
   EXPECT_THAT(check(options), ElementsAre(problem("optimizer.nesterov", "momentum > 0")));
   options.momentum = 0.9;
   EXPECT_THAT(check(options), IsEmpty());
+}
+
+TEST(OptimizerCheck, AbsorbedMomentumStandsAloneInWhatItAllows) {
+  OptimizerOptions options{.momentum_correction = true};
+  EXPECT_THAT(check(options),
+              ElementsAre(problem("optimizer.momentum_correction", "momentum_form: absorbed")));
+  options.momentum_form = MomentumForm::kAbsorbed;
+  EXPECT_THAT(check(options), IsEmpty());
+  options.dampening = 0.5;
+  EXPECT_THAT(check(options), ElementsAre(problem("optimizer.dampening", "outside only")));
+}
+
+TEST(OptimizerCheck, BetasAreTwo) {
+  OptimizerOptions options{.kind = "adam"};
+  EXPECT_THAT(check(options), IsEmpty());
+  options.betas = {0.9};
+  EXPECT_THAT(check(options), ElementsAre(problem("optimizer.betas", "1 numbers; legal: two")));
+}
+
+TEST(OptimizerDefaults, AreEachKindsOwn) {
+  const auto of = [](const std::string& kind) { return with_defaults({.kind = kind}); };
+  EXPECT_EQ(of("sgd").momentum, 0.9);
+  EXPECT_EQ(of("sgd").epsilon, std::nullopt);
+  EXPECT_EQ(of("rmsprop").momentum, 0.0);
+  EXPECT_EQ(of("adam").momentum, std::nullopt);
+  EXPECT_EQ(of("adam").weight_decay, 0.0);
+  EXPECT_EQ(of("adamw").weight_decay, 0.01);
+  EXPECT_THAT(of("adamw").betas, ElementsAre(0.9, 0.999));
+  EXPECT_THAT(of("lion").betas, ElementsAre(0.9, 0.99));
+  EXPECT_EQ(of("adagrad").epsilon, 1e-10);
+  EXPECT_EQ(of("lars").epsilon, 1e-8);
+  EXPECT_EQ(with_defaults({.kind = "lars", .momentum_form = MomentumForm::kAbsorbed}).epsilon, 0);
+  EXPECT_EQ(with_defaults({.kind = "adamw", .weight_decay = 0.3}).weight_decay, 0.3);
+}
+
+TEST(OptimizerDefaults, ScalingIsKnownForSgdAndLarsOnly) {
+  EXPECT_EQ(default_scaling({.kind = "sgd"}), ScalingRule::kLinear);
+  EXPECT_EQ(default_scaling({.kind = "lars"}), ScalingRule::kNone);
+  EXPECT_EQ(default_scaling({.kind = "adamw"}), std::nullopt);
 }
 
 TEST(LrCheck, ScalingNeedsABaseBatch) {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "trainer/optim/options.h"
+#include "trainer/optim/optimizer_options.h"
 
 namespace largo::optim {
 

@@ -66,19 +66,6 @@ void declare_warmup(OptionTable& table, WarmupOptions& warmup) {
 
 }  // namespace
 
-void declare_options(OptionTable& table, OptimizerOptions& options) {
-  table.add_choice<std::string>("optimizer.kind", options.kind, {{"sgd", "sgd"}},
-                                {.description = "update rule"});
-  table.add("optimizer.momentum", options.momentum, at_least_below(0.0, 1.0),
-            {.description = "u = momentum * u + gradient; the learning rate stays outside of u"});
-  table.add("optimizer.nesterov", options.nesterov, Range<bool>{},
-            {.description = "step along gradient + momentum * u instead of u"});
-  table.add("optimizer.weight_decay", options.weight_decay, at_least(0.0),
-            {.description = "times the weight, added to its gradient"});
-  table.add("optimizer.decay_norm_and_bias", options.decay_norm_and_bias, Range<bool>{},
-            {.description = "whether weight decay includes biases and norm layers"});
-}
-
 void declare_options(OptionTable& table, LrOptions& options) {
   table.add("lr.base", options.base, above(0.0),
             {.description = "learning rate at lr.base_batch",
@@ -105,11 +92,10 @@ void declare_options(OptionTable& table, LrOptions& options) {
                       "multistep, after_warmup for the others"});
 }
 
-std::vector<OptionProblem> check(const OptimizerOptions& options) {
-  if (options.nesterov && options.momentum == 0) {
-    return {{"optimizer.nesterov", "needs optimizer.momentum > 0, which is 0"}};
-  }
-  return {};
+std::optional<ScalingRule> default_scaling(const OptimizerOptions& optimizer) {
+  if (optimizer.kind == "sgd") return ScalingRule::kLinear;
+  if (optimizer.kind == "lars") return ScalingRule::kNone;
+  return std::nullopt;
 }
 
 std::vector<OptionProblem> check(const LrOptions& options) {

@@ -8,17 +8,10 @@
 
 #include "comm/base/option_table.h"
 #include "trainer/base/duration.h"
+#include "trainer/optim/optimizer_options.h"
 #include "trainer/optim/policy_options.h"
 
 namespace largo::optim {
-
-struct OptimizerOptions {
-  std::string kind = "sgd";
-  double momentum = 0.9;
-  bool nesterov = false;
-  double weight_decay = 0;
-  bool decay_norm_and_bias = false;
-};
 
 enum class ScalingRule { kNone, kLinear, kSqrt };
 enum class WarmupKind { kNone, kConstant, kGradual, kExponential, kSigmoid };
@@ -50,11 +43,12 @@ struct LrOptions {
   PolicyClock policy_clock = PolicyClock::kByPolicy;
 };
 
-void declare_options(OptionTable& table, OptimizerOptions& options);  // optimizer.*
-void declare_options(OptionTable& table, LrOptions& options);         // lr.*
+void declare_options(OptionTable& table, LrOptions& options);  // lr.*
 
-std::vector<OptionProblem> check(const OptimizerOptions& options);
 std::vector<OptionProblem> check(const LrOptions& options);
+
+// lr.scaling where it is not given; nothing for optimizers that have no usual rule.
+std::optional<ScalingRule> default_scaling(const OptimizerOptions& optimizer);
 
 }  // namespace largo::optim
 

@@ -1,0 +1,31 @@
+#include "trainer/optim/momentum.h"
+
+#include <ATen/ATen.h>
+
+namespace largo::optim {
+
+double absorbed_momentum(const MomentumOptions& options, double lr, double last_lr) {
+  if (!options.correction || last_lr == 0) return options.momentum;
+  return options.momentum * (lr / last_lr);
+}
+
+void momentum_update(const MomentumOptions& options, double m, double lr, at::TensorList weights,
+                     at::TensorList updates, at::TensorList buffers) {
+  if (options.momentum == 0) {
+    at::_foreach_add_(weights, updates, -lr);
+    return;
+  }
+  const bool outside = options.form == MomentumForm::kOutside;
+  const double of_update = outside ? 1 : lr;  // in the buffer
+  const double of_buffer = outside ? lr : 1;  // in the step
+  at::_foreach_mul_(buffers, m);
+  at::_foreach_add_(buffers, updates, of_update);
+  if (options.nesterov) {
+    at::_foreach_add_(weights, updates, -lr);
+    at::_foreach_add_(weights, buffers, -of_buffer * m);
+  } else {
+    at::_foreach_add_(weights, buffers, -of_buffer);
+  }
+}
+
+}  // namespace largo::optim
