@@ -103,7 +103,7 @@ std::optional<Policy> make_one_cycle(const std::string& name, const json& p) {
                        anneal);
 }
 
-// `lr` from 0 in `warmup` steps, then the policy from its own t = 0.
+// From first to peak in `warmup` steps, then the policy from its own t = 0.
 Policy after_warmup(double first, double peak, double warmup, const Policy& then) {
   return piecewise_policy({warmup}, {polynomial_policy(first, peak, 1, warmup), then});
 }
