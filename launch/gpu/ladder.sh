@@ -154,7 +154,7 @@ run_ladder() {
   done
   rung "2 nodes" "$why_no_nodes" two_nodes
 
-  python3 "$root/launch/gpu/report.py" write "$out" "$device" 0
+  python3 "$helpers/report.py" write "$out" "$device" 0
   rm -rf "$out/pack"
   archive=$out.tar.gz
   tar czf "$archive" -C "$(dirname "$out")" "$(basename "$out")"

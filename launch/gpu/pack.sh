@@ -80,7 +80,7 @@ make_pack() {
   trap "rm -rf '$work'" EXIT
   pack=$work/largo-pack
   mkdir -p "$pack"/{bin,lib,lib-newer,tests/cli}
-  python3 "$root/launch/gpu/tests_of_build.py" "$folder" --pack >"$pack/tests.tsv"
+  python3 "$helpers/tests_of_build.py" "$folder" --pack >"$pack/tests.tsv"
   cp "$folder/largo" "$pack/bin/"
   for program in nn_gpu_test data_gpu_test nccl_communicator_gpu_test; do
     cp "$(find "$folder/tests" -name "$program" -type f -perm -u+x | head -n 1)" "$pack/bin/" ||
@@ -104,12 +104,13 @@ make_pack() {
     is_elsewhere "$library" || cp -L "$library" "$pack/lib/"
   done
   # PMIx is found by name.
-  for library in "$(dirname "$libmpi")"/libpmix.so.2; do [[ ! -e $library ]] || cp -L "$library" "$pack/lib/"; done
+  library=$(dirname "$libmpi")/libpmix.so.2
+  [[ ! -e $library ]] || cp -L "$library" "$pack/lib/"
   for library in $(libraries_of "$folder/largo" | grep -E '/(libstdc\+\+|libgcc_s)\.so'); do cp -L "$library" "$pack/lib-newer/"; done
   find "$pack/bin" -type f -exec strip {} + 2>/dev/null || true
   find "$pack/lib" "$pack/lib-newer" "$pack/openmpi" "$pack/pmix" -name '*.so*' -exec strip --strip-unneeded {} + 2>/dev/null || true
   for program in largo nn_gpu_test data_gpu_test nccl_communicator_gpu_test; do
-    python3 "$root/launch/gpu/relocate.py" "$pack/bin/$program" "\$ORIGIN/../lib"
+    python3 "$helpers/relocate.py" "$pack/bin/$program" "\$ORIGIN/../lib"
   done
 
   write_environment >"$pack/env.sh"

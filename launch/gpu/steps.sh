@@ -38,7 +38,8 @@ open_report() {
   mkdir -p "$out/logs"
   out=$(cd "$out" && pwd -P)
   [[ ! -e $out/results.tsv ]] || die 2 "$out holds a report already"
-  : >"$out/results.tsv" >"$out/bench.jsonl"
+  : >"$out/results.tsv"
+  : >"$out/bench.jsonl"
   # Ranks that are killed leave their shared memory behind: it lives in folders that go when we do.
   memory=$(mktemp -d /dev/shm/largo.XXXXXX)
   session=$(mktemp -d /tmp/largo.XXXXXX)
@@ -46,7 +47,7 @@ open_report() {
   export OMPI_MCA_btl_vader_backing_directory=$memory OMPI_MCA_btl_sm_backing_directory=$memory
   export OMPI_MCA_osc_sm_backing_directory=$memory OMPI_MCA_osc_rdma_backing_directory=$memory
   export OMPI_MCA_orte_tmpdir_base=$session
-  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 GTEST_COLOR=no
   # Reading another process's memory is often forbidden in containers, and MPI carries little here.
   export OMPI_MCA_btl_vader_single_copy_mechanism=${OMPI_MCA_btl_vader_single_copy_mechanism:-none}
   say "report: $out"
@@ -63,7 +64,9 @@ print(list(found.submodule_search_locations)[0] if found else "")')
   has_python_torch=no
   [[ -z $of_python ]] || has_python_torch=yes
   torch=${TORCH_ROOT:-$of_python}
-  if [[ -z $torch && $device = cpu && -n ${LARGO_BUILD:-} ]]; then return; fi
+  if [[ -n ${LARGO_BUILD:-} ]]; then  # has one already
+    torch=$(sed -n 's/^TORCH_ROOT:[A-Z]*=//p' "$LARGO_BUILD/CMakeCache.txt") || die 66 "LARGO_BUILD=$LARGO_BUILD is no build folder"
+  fi
   [[ -e $torch/lib/libtorch_cpu.so ]] ||
     die 69 "no LibTorch: python3 has no torch, and TORCH_ROOT (${TORCH_ROOT:-not set}) holds no lib/libtorch_cpu.so"
   [[ $device = cpu || -e $torch/lib/libtorch_cuda.so ]] || die 69 "the LibTorch in $torch was built without CUDA"
@@ -132,7 +135,7 @@ use_build() {
   [[ -x $largo ]] || die 66 "$largo is not there"
   mpirun=$(sed -n 's/^MPIEXEC_EXECUTABLE:FILEPATH=//p' "$1/CMakeCache.txt")
   plain_library_path=${LD_LIBRARY_PATH:-}
-  python3 "$root/launch/gpu/tests_of_build.py" "$1" >"$out/tests.tsv"
+  python3 "$helpers/tests_of_build.py" "$1" >"$out/tests.tsv"
 }
 
 build_here() {

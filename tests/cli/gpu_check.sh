@@ -18,6 +18,21 @@ if ! compgen -G '/dev/nvidia[0-9]*' >/dev/null; then
   expect_code 69
   [[ $(wc -l <err) = 1 && ! -e nothing ]] || fail "$ran says more than one sentence, or leaves a report"
   expect_err "no GPU here"
+
+  # A GPU that Largo does not see is no reason to call anything good.
+  mkdir fakebin
+  printf '#!/bin/sh\n[ "$1" != -L ] || echo "GPU 0: Fake (UUID: GPU-0)"\n' >fakebin/nvidia-smi
+  chmod +x fakebin/nvidia-smi
+  report=$work/unseen
+  PATH=$work/fakebin:$PATH check --ladder --out "$report"
+  if [[ -e $report/report.md ]]; then
+    expect_code 1
+    expect_result rung '^1 GPU$' FAILED
+    expect_result rung '^2 GPUs$' "not run"
+  else
+    expect_code 69
+    expect_err "was built without CUDA"
+  fi
 fi
 for wrong in "--nonsense" "--minutes 0" "--minutes" "--pack pack.zip"; do
   # shellcheck disable=SC2086  # words
