@@ -56,6 +56,56 @@ INSTANTIATE_TEST_SUITE_P(Models, Equivalence, testing::ValuesIn(all_subjects()),
                            return name;
                          });
 
+struct OptimizerCase {
+  std::string name;
+  double lr;  // at half of the batch
+  optim::OptimizerOptions optimizer;
+};
+
+std::vector<OptimizerCase> all_optimizers() {
+  const auto absorbed = optim::MomentumForm::kAbsorbed;
+  return {
+      {"sgd_absorbed",
+       0.05,
+       {.nesterov = true, .momentum_form = absorbed, .momentum_correction = true}},
+      {"adagrad", 0.005, {.kind = "adagrad"}},
+      {"adadelta", 0.5, {.kind = "adadelta"}},
+      {"rmsprop", 0.0005, {.kind = "rmsprop", .momentum = 0.9, .centered = true}},
+      {"adam", 0.001, {.kind = "adam", .amsgrad = true}},
+      {"adamw", 0.001, {.kind = "adamw"}},
+      {"lion", 0.0002, {.kind = "lion"}},
+      {"lars", 2, {.kind = "lars", .nesterov = true}},
+      {"lars_absorbed", 2, {.kind = "lars", .momentum_form = absorbed}},
+      {"lamb", 0.005, {.kind = "lamb", .always_adapt = true}},
+  };
+}
+
+class OptimizerEquivalence : public testing::TestWithParam<OptimizerCase> {};
+
+TEST_P(OptimizerEquivalence, EveryWorldIsTheSameTraining) {
+  torch::set_num_threads(1);
+  ToyOptions options = {.model = "resnet8", .shape = {3, 8, 8}};
+  options.lr = GetParam().lr;
+  options.optimizer = GetParam().optimizer;
+  options.optimizer.weight_decay = 5e-3;
+  options.batch = {.global = 64};
+  const ToyResult reference = run_toy_alone(options);
+  EXPECT_GT(reference.grad_norms.back(), 1e-3);
+  EXPECT_LT(reference.losses.back(), 2 * reference.losses.front());
+  for (const int world : {2, 4}) {
+    EXPECT_EQ(difference(run_on_threads(options, world), reference, Precision::kFloat64), "")
+        << world << " ranks";
+  }
+  options.batch.micro = 16;
+  EXPECT_EQ(difference(run_toy_alone(options), reference, Precision::kFloat64), "");
+  // Another learning rate is another training, so the comparison sees the optimizer.
+  options.lr *= 1.001;
+  EXPECT_NE(difference(run_toy_alone(options), reference, Precision::kFloat64), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, OptimizerEquivalence, testing::ValuesIn(all_optimizers()),
+                         [](const auto& info) { return info.param.name; });
+
 // The running statistics of per-rank batch norm: R ranks and R micro-batches see the same ghost
 // batches, so they are the same training too.
 TEST(Equivalence, AccumulationIsRanksForBatchNorm) {

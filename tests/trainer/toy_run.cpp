@@ -74,10 +74,7 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
     parameters.push_back({parameter.name, parameter.tensor, parameter.norm_or_bias});
     leaves.push_back(parameter.tensor);
   }
-  optim::OptimizerOptions optimizer_options;
-  optimizer_options.nesterov = true;
-  optimizer_options.weight_decay = 5e-4;
-  const auto optimizer = optim::make_optimizer(optimizer_options, parameters);
+  const auto optimizer = optim::make_optimizer(options.optimizer, parameters);
   std::optional<optim::WeightAverage> average;
   if (options.ema_decay) {
     average.emplace(*options.ema_decay, 32, plan.global_batch(), nn::state_tensors(*model));

@@ -13,6 +13,7 @@
 #include "trainer/batch_plan.h"
 #include "trainer/data/options.h"
 #include "trainer/nn/options.h"
+#include "trainer/optim/optimizer_options.h"
 #include "trainer/run_options.h"
 
 namespace largo::test {
@@ -30,6 +31,7 @@ struct ToyOptions {
   int64_t bucket_bytes = 64 << 10;
   bool overlap = true;
   double lr = 0.05;
+  optim::OptimizerOptions optimizer = {.nesterov = true, .weight_decay = 5e-4};
   double mixup = 0;
   int64_t cutout = 0;
   data::ShuffleOptions shuffle = {};
