@@ -49,25 +49,28 @@ YAML
 # One Largo or PyTorch run; a line of bench.jsonl, or a result that says why not. Sets $images_per_s, empty if none.
 one_run() {  # largo|torch MODEL BATCH PRECISION STEPS NAME
   local who=$1 model=$2 batch=$3 precision=$4 steps=$5 name=$6 log=$out/logs/$6.log
-  images_per_s=
+  local limit
+  images_per_s=""
+  limit=$(seconds_left)
+  ((limit < 90)) || limit=90
   [[ $device = cpu ]] || timeout 20 nvidia-smi --query-gpu=timestamp,index,clocks.sm,clocks.mem,temperature.gpu,power.draw,memory.used \
     --format=csv,noheader >>"$out/logs/clocks.csv" 2>&1 || true
   if [[ $who = largo ]]; then
     bench_config "$model" >"$out/bench/$model.yaml"
-    limited 90 "$log" "$largo" train "$out/bench/$model.yaml" "run.name=$name" "run.output=$out/bench" "run.device=$device" \
+    limited "$limit" "$log" "$largo" train "$out/bench/$model.yaml" "run.name=$name" "run.output=$out/bench" "run.device=$device" \
       "batch.global=$batch" "data.limit=$((2 * batch))" "train.precision=$precision" "train.length=$((10 + steps))steps"
     [[ $code != 0 ]] || images_per_s=$(python3 "$helpers/report.py" add "$out" "$who" "$model" "$batch" "$precision" \
       "$out/bench/$name/summary.json")
     rm -rf "$out/bench/$name/checkpoints" "$out/bench/$name/weights.safetensors"
   else
-    limited 90 "$log" env "LD_LIBRARY_PATH=$plain_library_path" python3 "$helpers/torch_bench.py" --model "$model" --batch "$batch" \
+    limited "$limit" "$log" env "LD_LIBRARY_PATH=$plain_library_path" python3 "$helpers/torch_bench.py" --model "$model" --batch "$batch" \
       --precision "$precision" --steps "$steps" --device "$device"
     [[ $code != 0 ]] || images_per_s=$(python3 "$helpers/report.py" add "$out" "$who" "$model" "$batch" "$precision" "$log")
   fi
   why=
   if [[ -z $images_per_s ]]; then
     why="exit code $code, logs/$name.log"
-    [[ $code != 124 && $code != 137 ]] || why="no end after 90 s"
+    [[ $code != 124 && $code != 137 ]] || why="no end after $limit s"
     ! grep -q -i 'out of memory' "$log" || why="out of memory"
   fi
 }

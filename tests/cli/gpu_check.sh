@@ -21,6 +21,7 @@ if ! compgen -G '/dev/nvidia[0-9]*' >/dev/null; then
 
   # A GPU that Largo does not see is no reason to call anything good.
   mkdir fakebin
+  # shellcheck disable=SC2016
   printf '#!/bin/sh\n[ "$1" != -L ] || echo "GPU 0: Fake (UUID: GPU-0)"\n' >fakebin/nvidia-smi
   chmod +x fakebin/nvidia-smi
   report=$work/unseen
