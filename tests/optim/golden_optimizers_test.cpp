@@ -215,6 +215,31 @@ INSTANTIATE_TEST_SUITE_P(Kinds, EveryOptimizer,
                                          "lion", "lars", "lamb"),
                          [](const auto& info) { return info.param; });
 
+// With the same gradient at all times the variance ends as a rounding error, of either sign.
+TEST(Rmsprop, StaysFiniteWithoutVariance) {
+  OptimizerOptions options = of_kind("rmsprop");
+  options.alpha = 0.5;
+  options.centered = true;
+  const at::Tensor weight = leaf(at::zeros({1000}));
+  const auto optimizer = make_optimizer(options, {{"w", weight}});
+  const at::Tensor gradient = at::linspace(0.1, 1, 1000);
+  for (int t = 0; t < 60; ++t) optimizer->step(std::vector{gradient}, 1e-10);
+  EXPECT_TRUE(at::isfinite(weight).all().item<bool>());
+}
+
+// The golden gradients are all above LAMB's largest norm.
+TEST(Lamb, LeavesSmallGradientsAsTheyAre) {
+  std::vector<at::Tensor> averages;
+  for (const double most : {1.0, 0.0}) {
+    OptimizerOptions options = of_kind("lamb");
+    options.max_grad_norm = most;
+    const auto optimizer = make_optimizer(options, {{"w", leaf(at::ones({3}))}});
+    optimizer->step(std::vector{at::full({3}, 0.01)}, 0.1);
+    averages.push_back(optimizer->state().at(0).second);
+  }
+  EXPECT_TRUE(at::equal(averages[0], averages[1]));
+}
+
 // A warm-up from zero: the corrected form is then the one with the learning rate outside, from the
 // first step whose learning rate is not 0.
 TEST(AbsorbedMomentum, IsCorrectedAfterALearningRateOfZero) {
