@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace largo::comm {
 
@@ -56,6 +57,10 @@ class Communicator {
   // every rank. The tensor must not be touched before the returned Work has been waited for.
   // Floating point and int64.
   virtual Work all_reduce(at::Tensor tensor, ReduceOp op = ReduceOp::kSum) = 0;
+
+  // The sums of several tensors of one dtype, as one call where that costs less than several; the
+  // same list on every rank.
+  virtual Work all_reduce_together(const std::vector<at::Tensor>& tensors);
 
   // Replaces `tensor` on every rank by the one of rank `root`. Any dtype.
   virtual void broadcast(at::Tensor tensor, int root) = 0;

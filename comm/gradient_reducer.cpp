@@ -245,13 +245,33 @@ void GradientReducer::launch_ready_buckets() {
   }
 }
 
-void GradientReducer::launch(Bucket& bucket) {
-  const bool rides = &bucket == &buckets_.back() && extra_.defined();
-  if (rides) extra_slot_.copy_(extra_.view({-1}));
+// What has to be in a bucket before its sum.
+void GradientReducer::complete(Bucket& bucket) {
+  if (&bucket == &buckets_.back() && extra_.defined()) extra_slot_.copy_(extra_.view({-1}));
   if (options_.wire_dtype) bucket.sent.copy_(bucket.flat.narrow(0, 0, bucket.sent.numel()));
   if (sum_check_) sum_check_->keep(bucket.sent);
+}
+
+void GradientReducer::launch(Bucket& bucket) {
+  complete(bucket);
   bucket.work = world_.all_reduce(bucket.sent);
-  if (rides && options_.wire_dtype) extra_work_ = world_.all_reduce(extra_slot_);
+}
+
+// After backward. Where none left during it, on any rank, all leave together: small ones cost a
+// call each otherwise.
+void GradientReducer::launch_rest() {
+  if (options_.overlap && world_.is_asynchronous()) {
+    while (next_bucket_ < buckets_.size()) launch(buckets_[next_bucket_++]);
+  } else {
+    std::vector<at::Tensor> sent;
+    for (Bucket& bucket : buckets_) {
+      complete(bucket);
+      sent.push_back(bucket.sent);
+    }
+    buckets_.front().work = world_.all_reduce_together(sent);
+    next_bucket_ = buckets_.size();
+  }
+  if (extra_.defined() && options_.wire_dtype) extra_work_ = world_.all_reduce(extra_slot_);
 }
 
 void GradientReducer::wait() {
@@ -261,7 +281,7 @@ void GradientReducer::wait() {
   for (size_t p = 0; p < parameters_.size(); ++p) {
     if (!has_gradient_[p]) gradients_[p].zero_();
   }
-  while (next_bucket_ < buckets_.size()) launch(buckets_[next_bucket_++]);
+  launch_rest();
   std::vector<at::Tensor> sums;
   for (Bucket& bucket : buckets_) {
     std::exchange(bucket.work, Work()).wait();

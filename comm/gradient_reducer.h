@@ -95,7 +95,9 @@ class GradientReducer {
   void pack(Bucket& bucket);
   void pack_all();
   void launch_ready_buckets();
+  void complete(Bucket& bucket);
   void launch(Bucket& bucket);
+  void launch_rest();
   std::vector<int64_t> agreed_order();
 
   std::vector<at::Tensor> parameters_;

@@ -165,7 +165,7 @@ void CommStream::settle(Lock& lock, ncclResult_t result, ncclComm_t comm, const 
   const std::unique_ptr<const Step*, void (*)(const Step**)> settled(
       &settling_, [](const Step** settling) { *settling = nullptr; });
   const auto start = Clock::now();
-  for (int polls = 0;; ++polls) {
+  for (;;) {
     if (result == ncclInProgress) {
       const ncclResult_t asked = ncclCommGetAsyncError(comm, &result);
       if (asked != ncclSuccess) result = asked;
@@ -178,8 +178,9 @@ void CommStream::settle(Lock& lock, ncclResult_t result, ncclComm_t comm, const 
       fail_and_throw(lock, stalled(step, timeout_s));
     }
     lock.unlock();
-    // A launch takes some ten microseconds; a set-up takes seconds.
-    if (polls < 100) {
+    // NCCL launches on a thread that it starts: up to some hundred microseconds, and a sleep of 50
+    // takes twice that. A set-up takes seconds.
+    if (Clock::now() - start < std::chrono::milliseconds(1)) {
       std::this_thread::yield();
     } else {
       std::this_thread::sleep_for(std::chrono::microseconds(50));

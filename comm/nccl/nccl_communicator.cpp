@@ -106,6 +106,30 @@ Work NcclCommunicator::all_reduce(at::Tensor tensor, ReduceOp op) {
   const auto ticket = core_->all_reduce(tensor.data_ptr(), static_cast<size_t>(tensor.numel()),
                                         type, current_stream());
   keep(ticket, std::move(tensor));
+  return work_of(ticket);
+}
+
+Work NcclCommunicator::all_reduce_together(const std::vector<at::Tensor>& tensors) {
+  core_->stream().check();
+  std::vector<NcclCore::Buffer> buffers;
+  for (const at::Tensor& tensor : tensors) {
+    if (tensor.is_cpu()) return Communicator::all_reduce_together(tensors);
+    check_on_device(tensor);
+    LARGO_CHECK(tensor.scalar_type() == tensors[0].scalar_type(),
+                at::toString(tensor.scalar_type()), " together with ",
+                at::toString(tensors[0].scalar_type()));
+    if (tensor.numel() == 0) continue;
+    buffers.push_back({tensor.data_ptr(), static_cast<size_t>(tensor.numel())});
+  }
+  if (buffers.empty()) return Work();
+  const c10::cuda::CUDAGuard guard(device_);
+  const auto ticket =
+      core_->all_reduce(buffers, nccl_type(tensors[0].scalar_type()), current_stream());
+  for (const at::Tensor& tensor : tensors) keep(ticket, tensor);
+  return work_of(ticket);
+}
+
+Work NcclCommunicator::work_of(NcclCore::Ticket ticket) const {
   return Work([stream = core_->shared_stream(), ticket, device = device_] {
     const c10::cuda::CUDAGuard waiting(device);
     stream->wait(ticket, c10::cuda::getCurrentCUDAStream(device.index()).stream());

@@ -47,6 +47,7 @@ class NcclCommunicator final : public Communicator {
   bool is_asynchronous() const override { return true; }
   at::Tensor allocate(int64_t elements, at::ScalarType dtype) override;
   Work all_reduce(at::Tensor tensor, ReduceOp op) override;
+  Work all_reduce_together(const std::vector<at::Tensor>& tensors) override;
   void broadcast(at::Tensor tensor, int root) override;
   at::Tensor all_gather(const at::Tensor& tensor) override;
   void barrier() override;
@@ -60,6 +61,7 @@ class NcclCommunicator final : public Communicator {
   cudaStream_t current_stream() const;
   void check_on_device(const at::Tensor& tensor) const;
   void keep(NcclCore::Ticket ticket, at::Tensor tensor);
+  Work work_of(NcclCore::Ticket ticket) const;
 
   std::deque<std::pair<NcclCore::Ticket, at::Tensor>> kept_;  // goes after the core is done
   std::unique_ptr<Communicator> host_;

@@ -56,6 +56,15 @@ void check_contract(comm::Communicator& world) {
     expect(tensors[i].eq(sum).all().item<bool>(), "reduction ", i, " of 20");
   }
 
+  // Several as one call, none of them included.
+  std::vector<at::Tensor> together;
+  for (int i = 0; i < 3; ++i) together.push_back(at::full({i * 50}, i + rank, at::kDouble));
+  world.all_reduce_together(together).wait();
+  for (int i = 0; i < 3; ++i) {
+    expect(together[i].eq(i * n + n * (n - 1) / 2.0).all().item<bool>(), "sum ", i, " of 3");
+  }
+  world.all_reduce_together({}).wait();
+
   // Memory formats are kept: the same elements meet.
   at::Tensor image =
       at::full({2, 3, 4, 5}, rank, at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);
