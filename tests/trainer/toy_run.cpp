@@ -98,7 +98,8 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
 
   Log log;
   log.set_rank(1, 2, "quiet");  // only errors are heard
-  const TrainOptions train_options = {.clip_norm = options.clip_norm};
+  TrainOptions train_options;
+  train_options.clip_norm = options.clip_norm;
   const EvalOptions eval_options = {.precise_bn = options.precise_bn};
   const nn::LossOptions loss = {.kind = "cross_entropy", .label_smoothing = 0.1};
   const checkpoint::CheckpointOptions checkpoint_options;
