@@ -48,13 +48,13 @@ void check_every_rank_has_one(const std::vector<RankView>& ranks, DeviceWish wis
     if (!rank.view.supported) {
       if (wish == DeviceWish::kCuda) {
         refuse(
-            "run.device: cuda needs a build of Largo with CUDA (launch/setup --cuda, then "
-            "launch/build); legal in this one: cpu");
+            "run.device: cuda needs a build of Largo with CUDA (launch/build cuda); legal in this "
+            "one: cpu");
       }
       if (!sees_gpu(rank)) continue;  // another rank's error
       refuse(who, " sees a GPU (", rank.view.device_file,
-             ") that this build of Largo cannot use, being without CUDA (launch/setup --cuda, then "
-             "launch/build, makes one that can)",
+             ") that this build of Largo cannot use, being without CUDA (launch/build cuda makes "
+             "one that can)",
              kCpuInstead);
     }
     if (!rank.view.gpus.empty()) continue;

@@ -8,8 +8,7 @@ std::unique_ptr<Communicator> make_nccl_communicator(const MpiSession&,
                                                      std::unique_ptr<Communicator>,
                                                      const NcclSettings&) {
   throw AgreedError(ExitCode::kUnavailable,
-                    "comm.backend: nccl needs a build of Largo with CUDA (launch/setup --cuda, "
-                    "then launch/build)");
+                    "comm.backend: nccl needs a build of Largo with CUDA (launch/build cuda)");
 }
 
 std::string nccl_versions() { return {}; }
