@@ -33,8 +33,8 @@ GpuView view_of(const std::vector<std::string>& uuids) {
 std::vector<RankView> cluster(int nodes, int per_node, int gpus) {
   std::vector<RankView> ranks;
   for (int node = 0; node < nodes; ++node) {
-    std::vector<std::string> uuids;
-    for (int g = 0; g < gpus; ++g) uuids.push_back(concat("GPU-", node, "-", g));
+    std::vector<std::string> uuids(static_cast<size_t>(gpus));
+    for (int g = 0; g < gpus; ++g) uuids[g] = concat("GPU-", node, "-", g);
     for (int r = 0; r < per_node; ++r) {
       ranks.push_back({concat("host", node), r, per_node, view_of(uuids)});
     }
@@ -62,8 +62,8 @@ TEST(DeviceChoice, TakesTheGpuOfTheLocalRank) {
 }
 
 TEST(DeviceChoice, OneVisibleGpuIsTakenWhateverTheLocalRank) {
-  std::vector<RankView> ranks;
-  for (int r = 0; r < 3; ++r) ranks.push_back({"host", r, 3, view_of({concat("GPU-", r)})});
+  std::vector<RankView> ranks(3);
+  for (int r = 0; r < 3; ++r) ranks[r] = {"host", r, 3, view_of({concat("GPU-", r)})};
   const DeviceChoice choice = choose_devices(ranks, DeviceWish::kAuto, false);
   EXPECT_THAT(choice.gpu, ElementsAre(0, 0, 0));
   EXPECT_THAT(choice.warnings, ElementsAre(HasSubstr("3 ranks on host see one GPU each")));

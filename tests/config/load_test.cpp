@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "comm/base/error.h"
 #include "tests/config/config_text.h"
 
 namespace largo::config {
@@ -79,11 +80,11 @@ TEST(LoadConfig, NamesTheRunAfterTheFile) {
 
 TEST(LoadConfig, RunNamesAreDirectoryNames) {
   for (const std::string name : {"a/b", ".", "..", ".hidden", "-flag", "a b", "\"\"", "x:y", "é"}) {
-    EXPECT_THAT(errors_of(kSmallest + "run: {name: " + name + "}\n"), HasSubstr("run.name: "))
+    EXPECT_THAT(errors_of(concat(kSmallest, "run: {name: ", name, "}\n")), HasSubstr("run.name: "))
         << name;
   }
   for (const std::string name : {"a", "fashion_b1024", "lr=0.1,b=2", "v1.2+x", "007"}) {
-    EXPECT_THAT(errors_of(kSmallest + "run: {name: \"" + name + "\"}\n"), IsEmpty()) << name;
+    EXPECT_THAT(errors_of(concat(kSmallest, "run: {name: \"", name, "\"}\n")), IsEmpty()) << name;
   }
   EXPECT_THAT(errors_of(kSmallest + "run: {name: " + std::string(201, 'a') + "}\n"),
               HasSubstr("at most 200"));

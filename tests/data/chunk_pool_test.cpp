@@ -241,7 +241,7 @@ TEST(ChunkPool, MayBeDestroyedAtAnyTime) {
     }
     made += recorder.made;
   }
-  EXPECT_LT(made, 60 * 5 * (7 + kSlots));
+  EXPECT_LT(made, int64_t{60} * 5 * (7 + kSlots));
 }
 
 // A chunk that waits for its stop: the destructor asks for it, for all workers at once.

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "comm/base/error.h"
+
 namespace largo::test {
 namespace {
 
@@ -137,7 +139,7 @@ std::string way_to_torch(const std::string& file, std::map<std::string, std::str
     std::string rest;
     if (is_torch(include)) rest = include.path;
     if (fs::exists(kRoot / include.path)) rest = way_to_torch(include.path, known);
-    if (!rest.empty()) return known[file] = file + " -> " + rest;
+    if (!rest.empty()) return known[file] = concat(file, " -> ", rest);
   }
   return "";
 }

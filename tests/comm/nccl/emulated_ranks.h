@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 #include <thread>
@@ -45,8 +46,8 @@ class EmulatedDevice : public testing::Test {
     std::shared_ptr<comm::ProgressBoard> board;
 
     explicit World(int size) : ranks(size) {
-      std::vector<int> all;
-      for (int rank = 0; rank < size; ++rank) all.push_back(rank);
+      std::vector<int> all(size);
+      std::iota(all.begin(), all.end(), 0);
       board = std::make_shared<comm::ProgressBoard>(all);
     }
     std::shared_ptr<comm::CommStream> stream(int rank) const {
@@ -67,6 +68,7 @@ class EmulatedDevice : public testing::Test {
   static std::vector<std::string> run(int ranks, const std::function<void(int)>& body) {
     std::vector<std::string> said(ranks);
     std::vector<std::thread> threads;
+    threads.reserve(ranks);
     for (int rank = 0; rank < ranks; ++rank) {
       threads.emplace_back([&, rank] {
         try {

@@ -55,7 +55,8 @@ TEST_P(NcclCore, BroadcastsAndGathersInTurn) {
   const auto said = run(n, [&](int rank) {
     const auto core = world.core(rank);
     ComputeStream compute;
-    std::vector<double> mine(64), all(64 * n);
+    constexpr size_t kCount = 64;
+    std::vector<double> mine(kCount), all(kCount * n);
     for (int step = 0; step < 100; ++step) {
       const int root = step % n;
       compute.launch([&, step] { mine.assign(64, rank * 1000 + step); });
@@ -64,9 +65,14 @@ TEST_P(NcclCore, BroadcastsAndGathersInTurn) {
         for (double& x : mine) wrong += x != root * 1000 + step;
         mine.assign(64, mine[0] + rank);
       });
-      core->wait(core->all_gather(mine.data(), all.data(), 64 * 8, ncclUint8, compute), compute);
+      core->wait(
+          core->all_gather(mine.data(), all.data(), kCount * sizeof(double), ncclUint8, compute),
+          compute);
       compute.launch([&, step, root] {
-        for (int i = 0; i < 64 * n; ++i) wrong += all[i] != root * 1000 + step + i / 64;
+        for (int r = 0; r < n; ++r) {
+          for (size_t i = 0; i < kCount; ++i)
+            wrong += all[r * kCount + i] != root * 1000 + step + r;
+        }
       });
     }
     core->finish(60);

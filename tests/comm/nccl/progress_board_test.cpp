@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <numeric>
 
 #include "comm/base/error.h"
 
@@ -43,8 +44,8 @@ TEST(ProgressBoard, SaysWhoIsLate) {
 }
 
 TEST(ProgressBoard, NamesNoMoreThanSixteen) {
-  std::vector<int> ranks;
-  for (int rank = 0; rank < 100; ++rank) ranks.push_back(rank);
+  std::vector<int> ranks(100);
+  std::iota(ranks.begin(), ranks.end(), 0);
   const std::string text = ProgressBoard(ranks).describe(1, 100);
   EXPECT_THAT(text, testing::HasSubstr("rank 15 is ABSENT; 84 more ranks"));
   EXPECT_THAT(text, testing::Not(testing::HasSubstr("rank 16 is")));
