@@ -1,6 +1,7 @@
 #include "comm/same_bits.h"
 
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <c10/core/GradMode.h>
 
 #include <map>

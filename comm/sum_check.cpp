@@ -1,6 +1,7 @@
 #include "comm/sum_check.h"
 
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 
 #include <cmath>
 #include <limits>

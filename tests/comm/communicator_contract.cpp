@@ -57,8 +57,8 @@ void check_contract(comm::Communicator& world) {
   }
 
   // Several as one call, none of them included.
-  std::vector<at::Tensor> together;
-  for (int i = 0; i < 3; ++i) together.push_back(at::full({i * 50}, i + rank, at::kDouble));
+  std::vector<at::Tensor> together(3);
+  for (int i = 0; i < 3; ++i) together[i] = at::full({int64_t{50} * i}, i + rank, at::kDouble);
   world.all_reduce_together(together).wait();
   for (int i = 0; i < 3; ++i) {
     expect(together[i].eq(i * n + n * (n - 1) / 2.0).all().item<bool>(), "sum ", i, " of 3");

@@ -145,9 +145,9 @@ TEST(GradientReducer, PackingAndTheWireChangeNothingButRounding) {
   for (const bool pack : {false, true}) {
     for (const auto& wire : {std::optional<at::ScalarType>(), std::optional(at::kFloat)}) {
       spawn_ranks(3, [&](Communicator& world) {
-        std::vector<torch::Tensor> weights;
+        std::vector<torch::Tensor> weights(5);
         for (int i = 0; i < 5; ++i) {
-          weights.push_back(torch::ones({4 + i, 50}, torch::kDouble).set_requires_grad(true));
+          weights[i] = torch::ones({4 + i, 50}, torch::kDouble).set_requires_grad(true);
         }
         const torch::Tensor unused = torch::ones({7}, torch::kDouble).set_requires_grad(true);
         weights.push_back(unused);

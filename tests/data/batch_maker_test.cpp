@@ -1,5 +1,6 @@
 #include "trainer/data/batch_maker.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <gtest/gtest.h>
 

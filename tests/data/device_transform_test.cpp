@@ -1,6 +1,7 @@
 // On CPU tensors: the operations are the same on every device.
 #include "trainer/data/device_transform.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>

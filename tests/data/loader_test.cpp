@@ -100,8 +100,8 @@ TEST(Loader, EmptyBatchesAreLegal) {
   const FakeDataset dataset = images(1);
   for (const int64_t workers : {0, 2}) {
     Loader loader(dataset, transform(1), workers, in_order(20), 0, 5);
-    std::vector<int64_t> sizes;
-    for (int i = 0; i < 5; ++i) sizes.push_back(loader.next().labels.size(0));
+    std::vector<int64_t> sizes(5);
+    for (int64_t& size : sizes) size = loader.next().labels.size(0);
     EXPECT_THAT(sizes, testing::ElementsAre(20, 20, 10, 0, 0)) << "50 samples";
   }
 }
@@ -180,7 +180,7 @@ TEST(Loader, MayBeDestroyedAtAnyTime) {
     Loader loader(dataset, transform(3), 3, stream(16), 0, 1000);
     for (int i = 0; i < taken % 8; ++i) loader.next();
   }
-  EXPECT_LT(dataset.reads, 40 * 16 * (7 + Loader::kAhead));
+  EXPECT_LT(dataset.reads, int64_t{40} * 16 * (7 + Loader::kAhead));
 }
 
 TEST(Loader, BatchesOutliveIt) {

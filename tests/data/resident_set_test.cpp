@@ -65,7 +65,7 @@ TEST(ResidentSet, ABadSampleIsAnError) {
   dataset.broken = {25, 31};
   for (const int64_t workers : {0, 3}) {
     try {
-      ResidentSet(dataset, transform(1), workers, kCpu);
+      const ResidentSet set(dataset, transform(1), workers, kCpu);
       ADD_FAILURE() << "nothing was thrown";
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ExitCode::kBadData);

@@ -97,6 +97,7 @@ inline NormOutcome run_step(const NormOptions& options, const NormProblem& probl
     }
     for (size_t micro = 0; micro < layout[rank].size(); ++micro) {
       std::vector<int64_t> counts;  // of the group's ranks
+      counts.reserve(static_cast<size_t>(group->size()));
       for (int member = 0; member < group->size(); ++member) {
         counts.push_back(layout[rank / together * together + member][micro]);
       }
