@@ -224,7 +224,7 @@ TEST(SynchronizedNormOneTest, WithoutWeightAndBias) {
   const NormProblem problem = make_problem({4, 3, 4, 5});
   comm::SelfCommunicator self;
   const torch::Tensor x = problem.x.clone().requires_grad_();
-  const std::vector<int64_t> counts = {4 * 4 * 5};
+  const std::vector<int64_t> counts = {int64_t{4} * 4 * 5};
   synchronized_norm(kReference, x, counts, {}, {}, kEpsilon, self).y.backward(problem.dy);
   const NormProblem plain = {problem.x, problem.dy, torch::ones_like(problem.weight),
                              torch::zeros_like(problem.bias)};
@@ -235,7 +235,7 @@ TEST(SynchronizedNormOneTest, WithoutWeightAndBias) {
 TEST(SynchronizedNormOneTest, ImagesAndGradientsInAnyLayout) {
   const NormProblem problem = make_problem({4, 3, 4, 5});
   comm::SelfCommunicator self;
-  const std::vector<int64_t> counts = {4 * 4 * 5};
+  const std::vector<int64_t> counts = {int64_t{4} * 4 * 5};
   const torch::Tensor gaps = torch::stack({problem.x, problem.x}, 4).select(4, 0);
   const torch::Tensor dy_gaps = torch::stack({problem.dy, problem.dy}, 4).select(4, 0);
   for (const torch::Tensor& images : {gaps, problem.x, channels_last(problem.x)}) {
@@ -255,7 +255,7 @@ TEST(SynchronizedNormOneTest, NoReductionWhereTheImagesNeedNoGradient) {
   comm::SelfCommunicator self;
   Counting group(self);
   const torch::Tensor weight = problem.weight.clone().requires_grad_();
-  const std::vector<int64_t> counts = {4 * 4 * 5};
+  const std::vector<int64_t> counts = {int64_t{4} * 4 * 5};
   synchronized_norm(kReference, problem.x, counts, weight, problem.bias, kEpsilon, group)
       .y.backward(problem.dy);
   EXPECT_EQ(group.all_reduces, 0);
