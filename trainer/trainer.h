@@ -49,7 +49,10 @@ struct StepResult {
 
 // Trains one model over all ranks of `world`. Everything referred to must outlive the trainer.
 // Every rank makes the same calls. Throws AgreedError{kNumerical} when the loss or the gradient is
-// no longer finite, which is looked at whenever a record is made.
+// no longer finite, which is looked at whenever a record is made, and AgreedError{kInternal} when
+// ranks do not hold the same parameters 1, 2, 10 and 100 steps after the start or the resume. On a
+// GPU the host waits for it at those steps, while sums are verified, and at records, evaluations
+// and checkpoints; in no other step.
 class Trainer {
  public:
   struct Parts {

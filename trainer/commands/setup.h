@@ -55,8 +55,8 @@ ChosenDevice set_up_device(const comm::MpiSession& session, const RunOptions& op
 at::ScalarType dtype_of(Precision precision);     // of parameters
 at::ScalarType autocast_of(Precision precision);  // what nn::Autocast takes; kFloat: none
 
-// The sets of a run that live on the device, in up to an eighth of its free memory; none on the
-// CPU, where all do.
+// The sets of a run that live on the device, in up to 2 GiB and an eighth of its free memory; none
+// on the CPU, where all do.
 std::optional<data::ResidentSets> resident_sets(torch::Device device);
 
 nn::ModelSpec model_spec(const config::LoadedConfig& config, const data::DataInfo& info);
