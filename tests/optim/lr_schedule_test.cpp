@@ -5,7 +5,8 @@
 #include <cmath>
 
 #include "comm/base/error.h"
-#include "trainer/optim/lr_controller.h"
+#include "trainer/optim/make_controller.h"
+#include "trainer/optim/make_policy.h"
 
 namespace largo::optim {
 namespace {
@@ -280,6 +281,25 @@ TEST(LrSchedule, RefusesWhatOnlyStepsShow) {
   EXPECT_THROW(make_schedule(options, nothing), Error);
 }
 
+TEST(MakePolicy, NamesProblemsByItsPrefix) {
+  PolicyOptions policy;
+  policy.kind = PolicyKind::kCosine;
+  policy.length = steps(0.5);
+  PolicyContext context = {.prefix = "optimizer.momentum_schedule",
+                           .peak = 0.9,
+                           .rest = 20,
+                           .steps_of = [](const Duration&) { return 0.0; }};
+  try {
+    make_policy(policy, context);
+    ADD_FAILURE() << "a length of no step passes";
+  } catch (const OptionError& error) {
+    EXPECT_EQ(error.problem().key, "optimizer.momentum_schedule.length");
+  }
+  policy.length.reset();
+  EXPECT_EQ(make_policy(policy, context).policy(20), 0);
+  EXPECT_DOUBLE_EQ(make_policy(policy, context).policy(10), 0.45);
+}
+
 TEST(LrSchedule, DescribesItself) {
   LrOptions options = with_warmup(kBase, 20);
   options.policy.kind = PolicyKind::kCosine;
@@ -297,9 +317,16 @@ TEST(LrSchedule, DescribesItself) {
 }
 
 TEST(ScheduleController, FollowsTheScheduleUntilTheLastStep) {
-  ScheduleController controller(make_schedule(with_warmup(kZero, 20), inputs(1024, 100)), 100);
+  const LrOptions options = with_warmup(kZero, 20);
+  const ScheduleInputs run = inputs(1024, 100);
+  const auto made = make_controller(options, make_schedule(options, run), run);
+  LrController& controller = *made;
   EXPECT_DOUBLE_EQ(controller.lr(10), 0.4);
   controller.observe({.step = 11, .loss = 1, .grad_norm = 1});
+  controller.observe_evaluation({.step = 11, .loss = 1, .top1 = 0.5});
+  EXPECT_FALSE(controller.wants_evaluation(11) || controller.wants_losses(11, true) ||
+               controller.wants_gradient_sums());
+  EXPECT_EQ(controller.clock(11), 11);
   EXPECT_DOUBLE_EQ(controller.lr(10), 0.4);
   EXPECT_FALSE(controller.done(99));
   EXPECT_TRUE(controller.done(100));

@@ -89,6 +89,23 @@ TEST(OptimOptions, KeysBelongToTheirKinds) {
   EXPECT_TRUE(table.find("lr.base")->info.required);
 }
 
+TEST(OptimOptions, APolicyMayStandUnderAnyPrefix) {
+  PolicyOptions momentum;
+  OptionTable table;
+  declare_policy(table, "optimizer.momentum_schedule", momentum);
+  EXPECT_EQ(table.find("optimizer.momentum_schedule.kind")->set({.scalar = "step"}), std::nullopt);
+  EXPECT_EQ(momentum.kind, PolicyKind::kStep);
+  for (const Option& option : table.options()) {
+    EXPECT_THAT(option.key, testing::StartsWith("optimizer.momentum_schedule."));
+    if (option.key == "optimizer.momentum_schedule.kind") continue;
+    EXPECT_EQ(option.info.applies.kind_key, "optimizer.momentum_schedule.kind") << option.key;
+  }
+  std::vector<OptionProblem> problems;
+  check_policy("optimizer.momentum_schedule", momentum, problems);
+  EXPECT_THAT(problems, ElementsAre(problem("optimizer.momentum_schedule.length", "step")));
+  EXPECT_EQ(policies_with_base("a.b").kind_key, "a.b.kind");
+}
+
 TEST(OptimOptions, RefusesValuesOutOfRange) {
   LrOptions lr;
   EXPECT_NE(set(lr, "lr.base", "0"), std::nullopt);

@@ -11,15 +11,28 @@
 
 namespace largo::optim {
 
+struct GradientSums;  // gradient_statistics.h
+
 // What the steps since the last record came to: reduced over all ranks, the same on each.
 struct StepNumbers {
   int64_t step = 0;      // completed updates
   double loss = 0;       // mean over the samples since the last record
   double grad_norm = 0;  // of the last step
+  int64_t samples = 0;   // since the last record
+};
+
+// What an evaluation of the validation set came to, the same on all ranks.
+struct EvaluationNumbers {
+  int64_t step = 0;  // completed updates
+  double loss = 0;   // mean per sample
+  double top1 = 0;   // part that is right, 0 .. 1
 };
 
 // Asked by the training loop. Every rank has one, gives it the same numbers and gets the same
 // answers. Its state goes into checkpoints.
+//
+// Within a step: observe_gradient(), then lr(); after it, in this order, observe() where a record
+// is due, observe_evaluation() where an evaluation is, state() where a checkpoint is.
 class LrController {
  public:
   virtual ~LrController() = default;
@@ -27,8 +40,30 @@ class LrController {
   // The LR of the update that follows `step` completed ones.
   virtual double lr(int64_t step) const = 0;
 
-  // Called whenever the numbers have been reduced, at every train.log_every: in order.
+  // The time that momentum and weight decay are scheduled by: base-batch steps under AdaScale.
+  virtual double clock(int64_t step) const { return static_cast<double>(step); }
+
+  // Called whenever the numbers have been reduced: at every train.log_every, and where
+  // wants_losses().
   virtual void observe(const StepNumbers& numbers) = 0;
+
+  // Called after every evaluation: at every train.eval_every, and where wants_evaluation().
+  virtual void observe_evaluation(const EvaluationNumbers&) {}
+
+  // Whether it decides by an evaluation after `completed` steps. It does not by others: how often
+  // one evaluates or logs must not alter the training.
+  virtual bool wants_evaluation(int64_t /*completed*/) const { return false; }
+
+  // Whether the losses of all steps so far must be observed after `completed` ones, before the
+  // decision or the checkpoint that follows.
+  virtual bool wants_losses(int64_t /*completed*/, bool /*checkpoint_follows*/) const {
+    return false;
+  }
+
+  // Whether observe_gradient() must be called in every step: with the sums of its gradient, reduced
+  // over all ranks, before lr(step).
+  virtual bool wants_gradient_sums() const { return false; }
+  virtual void observe_gradient(int64_t /*step*/, const GradientSums&) {}
 
   virtual bool done(int64_t completed_steps) const = 0;
 

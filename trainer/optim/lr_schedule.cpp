@@ -104,12 +104,14 @@ LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs)
   const bool after_warmup = starts_after_warmup(options);
   schedule.policy_origin_ = after_warmup ? schedule.warmup_steps_ : 0;
   const PolicyKind kind = options.policy.kind;
-  auto [policy, text] = make_policy(options.policy,
-                                    {.peak = schedule.peak_,
-                                     .factor = schedule.factor_,
-                                     .origin = schedule.policy_origin_,
-                                     .warmup_steps = schedule.warmup_steps_},
-                                    inputs);
+  auto [policy, text] =
+      make_policy(options.policy,
+                  {.peak = schedule.peak_,
+                   .factor = schedule.factor_,
+                   .origin = schedule.policy_origin_,
+                   .rest = static_cast<double>(inputs.total_steps - 1) - schedule.policy_origin_,
+                   .warmup_steps = schedule.warmup_steps_,
+                   .steps_of = inputs.steps_of});
   schedule.policy_ = std::move(policy);
 
   double base = base_of(options);

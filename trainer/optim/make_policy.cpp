@@ -15,12 +15,8 @@ using enum PolicyKind;
 
 class Maker {
  public:
-  Maker(const PolicyOptions& policy, const PolicyContext& context, const ScheduleInputs& inputs)
-      : policy_(policy),
-        context_(context),
-        inputs_(inputs),
-        rest_(static_cast<double>(inputs.total_steps - 1) - context.origin),
-        end_(policy.end * context.factor) {}
+  Maker(const PolicyOptions& policy, const PolicyContext& context)
+      : policy_(policy), context_(context), end_(policy.end * context.factor) {}
 
   NamedPolicy make() const {
     const double peak = context_.peak;
@@ -44,18 +40,21 @@ class Maker {
     return {constant_policy(context_.peak), "constant, no step being left for the policy"};
   }
 
-  double steps_of(const char* key, const Duration& duration) const {
-    const double steps = inputs_.steps_of(duration);
+  std::string key(const char* name) const { return context_.prefix + "." + name; }
+
+  double steps_of(const char* name, const Duration& duration) const {
+    const double steps = context_.steps_of(duration);
     if (!(steps > 0)) {
-      throw OptionError(
-          {std::string("lr.policy.") + key, concat(OptionCodec<Duration>::print(duration), " is ",
-                                                   steps, " steps; legal: more than none")});
+      throw OptionError({key(name), concat(OptionCodec<Duration>::print(duration), " is ", steps,
+                                           " steps; legal: more than none")});
     }
     return steps;
   }
 
   // In steps of the policy's clock; <= 0 where it was omitted and no training is left.
-  double length() const { return policy_.length ? steps_of("length", *policy_.length) : rest_; }
+  double length() const {
+    return policy_.length ? steps_of("length", *policy_.length) : context_.rest;
+  }
 
   double rate() const { return policy_.gamma / steps_of("gamma_per", policy_.gamma_per); }
 
@@ -63,12 +62,12 @@ class Maker {
     std::vector<double> at;
     std::string text = concat("multistep × ", policy_.gamma, " at");
     for (const Duration& milestone : policy_.milestones) {
-      const double step = inputs_.steps_of(milestone);
+      const double step = context_.steps_of(milestone);
       if (!at.empty() && step <= at.back()) {
         throw OptionError(
-            {"lr.policy.milestones", concat(OptionCodec<Duration>::print(milestone), " is step ",
-                                            step, ", not after the one before it (step ", at.back(),
-                                            "); legal: strictly increasing")});
+            {key("milestones"), concat(OptionCodec<Duration>::print(milestone), " is step ", step,
+                                       ", not after the one before it (step ", at.back(),
+                                       "); legal: strictly increasing")});
       }
       text += concat(at.empty() ? " " : ", ", step + context_.origin);
       at.push_back(step);
@@ -132,7 +131,7 @@ class Maker {
     const double timescale =
         policy_.timescale ? steps_of("timescale", *policy_.timescale) : context_.warmup_steps;
     if (!(timescale > 0)) {
-      throw OptionError({"lr.policy.timescale", "is needed, as the warm-up has no step"});
+      throw OptionError({key("timescale"), "is needed, as the warm-up has no step"});
     }
     return {inverse_sqrt_policy(context_.peak, timescale),
             concat("inverse square root with timescale ", timescale)};
@@ -164,13 +163,13 @@ class Maker {
   }
 
   // `given` or what `others` leave of `whole` steps.
-  double rest_of(const char* key, const std::optional<Duration>& given, double whole,
+  double rest_of(const char* name, const std::optional<Duration>& given, double whole,
                  double others) const {
-    if (given) return inputs_.steps_of(*given);
+    if (given) return context_.steps_of(*given);
     if (others > whole) {
-      throw OptionError({std::string("lr.policy.") + key,
-                         concat("is omitted, but nothing is left for it: the other parts are ",
-                                others, " of ", whole, " steps")});
+      throw OptionError(
+          {key(name), concat("is omitted, but nothing is left for it: the other parts are ", others,
+                             " of ", whole, " steps")});
     }
     return whole - others;
   }
@@ -179,13 +178,13 @@ class Maker {
     Trapezoid shape{.start = policy_.start * context_.factor,
                     .peak = context_.peak,
                     .end = end_,
-                    .up = inputs_.steps_of(policy_.up),
-                    .down = inputs_.steps_of(policy_.down),
+                    .up = context_.steps_of(policy_.up),
+                    .down = context_.steps_of(policy_.down),
                     .cycles = static_cast<double>(policy_.cycles)};
-    if (!policy_.flat && rest_ <= 0) return held();
-    shape.flat = rest_of("flat", policy_.flat, rest_ / shape.cycles, shape.up + shape.down);
+    if (!policy_.flat && context_.rest <= 0) return held();
+    shape.flat = rest_of("flat", policy_.flat, context_.rest / shape.cycles, shape.up + shape.down);
     if (!(shape.up + shape.flat + shape.down > 0)) {
-      throw OptionError({"lr.policy.flat", "up, flat and down have no step together"});
+      throw OptionError({key("flat"), "up, flat and down have no step together"});
     }
     return {trapezoid_policy(shape),
             concat("trapezoid from ", shape.start, " by ", shape.peak, " to ", shape.end, " in ",
@@ -194,10 +193,10 @@ class Maker {
   }
 
   NamedPolicy stable_decay() const {
-    if (!(policy_.stable && policy_.decay) && rest_ <= 0) return held();
-    double stable = policy_.stable ? inputs_.steps_of(*policy_.stable) : 0;
-    const double decay = rest_of("decay", policy_.decay, rest_, stable);
-    stable = rest_of("stable", policy_.stable, rest_, decay);
+    if (!(policy_.stable && policy_.decay) && context_.rest <= 0) return held();
+    double stable = policy_.stable ? context_.steps_of(*policy_.stable) : 0;
+    const double decay = rest_of("decay", policy_.decay, context_.rest, stable);
+    stable = rest_of("stable", policy_.stable, context_.rest, decay);
     return {
         stable_decay_policy(context_.peak, policy_.min_ratio, stable, decay, policy_.decay_type),
         concat("stable for ", stable, " steps, then to ", context_.peak * policy_.min_ratio, " in ",
@@ -206,16 +205,13 @@ class Maker {
 
   const PolicyOptions& policy_;
   const PolicyContext& context_;
-  const ScheduleInputs& inputs_;
-  double rest_;  // steps from the origin to the last update
   double end_;
 };
 
 }  // namespace
 
-NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& context,
-                        const ScheduleInputs& inputs) {
-  return Maker(policy, context, inputs).make();
+NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& context) {
+  return Maker(policy, context).make();
 }
 
 bool has_own_rise(PolicyKind kind) {

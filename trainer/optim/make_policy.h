@@ -1,19 +1,23 @@
-// The policy of a run: options and durations turned into a function of the step.
+// Policies from their options: options and durations turned into a function of the step.
 #pragma once
 
+#include <functional>
 #include <string>
 
+#include "trainer/base/duration.h"
 #include "trainer/optim/lr_policy.h"
-#include "trainer/optim/lr_schedule.h"
 #include "trainer/optim/policy_options.h"
 
 namespace largo::optim {
 
 struct PolicyContext {
-  double peak = 0;    // of the kinds with lr.base: at its start, or its top
-  double factor = 1;  // of the scaling rule, for every other LR
-  double origin = 0;  // the step that is t = 0
-  double warmup_steps = 0;
+  std::string prefix = "lr.policy";  // of the keys that problems are named by
+  double peak = 0;                   // of the kinds with a base: at its start, or its top
+  double factor = 1;                 // of the scaling rule, for every other level
+  double origin = 0;                 // the step that is t = 0
+  double rest = 0;                   // t at the last update: what an omitted length is
+  double warmup_steps = 0;           // of the run: timescale of inverse_sqrt where it is omitted
+  std::function<double(const Duration&)> steps_of = {};  // durations in steps
 };
 
 struct NamedPolicy {
@@ -21,10 +25,9 @@ struct NamedPolicy {
   std::string text;  // for LrSchedule::describe()
 };
 
-// A policy whose length is omitted has the steps from the origin to the last update; where there
-// are none, the peak is held. Throws OptionError for lengths that do not fit, in steps.
-NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& context,
-                        const ScheduleInputs& inputs);
+// Where `rest` is 0 or less and a length is omitted, the peak is held. Throws OptionError for
+// lengths that do not fit, in steps.
+NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& context);
 
 // Whether a warm-up leads to where the policy goes on, which it has a rise of its own from, and not
 // to the peak.

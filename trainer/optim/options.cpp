@@ -70,7 +70,7 @@ void declare_options(OptionTable& table, LrOptions& options) {
   table.add("lr.base", options.base, above(0.0),
             {.description = "learning rate at lr.base_batch",
              .required = true,
-             .applies = policies_with_base()});
+             .applies = policies_with_base("lr.policy")});
   table.add("lr.base_batch", options.base_batch, at_least<int64_t>(1),
             {.description = "global batch that every learning rate of this file is stated at; "
                             "needed unless lr.scaling is none",
@@ -82,7 +82,7 @@ void declare_options(OptionTable& table, LrOptions& options) {
                                 {.description = "what learning rates are multiplied by: 1, k or "
                                                 "sqrt(k), with k = batch.global / lr.base_batch"});
   declare_warmup(table, options.warmup);
-  declare_policy(table, options.policy);
+  declare_policy(table, "lr.policy", options.policy);
   table.add_choice<PolicyClock>(
       "lr.policy_clock", options.policy_clock,
       {{"by_policy", PolicyClock::kByPolicy},
@@ -128,7 +128,7 @@ std::vector<OptionProblem> check(const LrOptions& options) {
       options.warmup.kind == WarmupKind::kNone) {
     problems.push_back({"lr.policy.timescale", "needed by policy inverse_sqrt without a warm-up"});
   }
-  check_policy(options.policy, problems);
+  check_policy("lr.policy", options.policy, problems);
   return problems;
 }
 

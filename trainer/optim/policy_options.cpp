@@ -90,126 +90,150 @@ std::vector<std::string> joined(std::vector<std::string> some,
   return some;
 }
 
-AppliesTo only(std::vector<std::string> kinds) { return {"lr.policy.kind", std::move(kinds)}; }
+// The keys of one policy, all below its prefix.
+class PolicyKeys {
+ public:
+  PolicyKeys(OptionTable& table, std::string prefix) : table_(table), prefix_(std::move(prefix)) {}
+
+  std::string operator()(const char* name) const { return prefix_ + "." + name; }
+  AppliesTo only(std::vector<std::string> kinds) const {
+    return {(*this)("kind"), std::move(kinds)};
+  }
+
+  template <class Field, class T>
+  void add(const char* name, Field& field, const Range<T>& range, OptionInfo info) const {
+    table_.add((*this)(name), field, range, std::move(info));
+  }
+
+  template <class E>
+  void add_choice(const char* name, E& field, std::vector<std::pair<std::string, E>> words,
+                  OptionInfo info,
+                  const std::vector<std::pair<std::string, E>>& aliases = {}) const {
+    table_.add_choice<E>((*this)(name), field, std::move(words), std::move(info), aliases);
+  }
+
+ private:
+  OptionTable& table_;
+  std::string prefix_;
+};
 
 Range<Duration> longer_than_nothing() {
   return {"> 0", [](const Duration& d) { return d.amount > 0; }};
 }
 
-void declare_times(OptionTable& table, PolicyOptions& policy) {
-  table.add(
-      "lr.policy.length", policy.length, longer_than_nothing(),
+void declare_times(const PolicyKeys& keys, PolicyOptions& policy) {
+  keys.add(
+      "length", policy.length, longer_than_nothing(),
       {.description = "step: time between two drops; exponential: time in which the LR falls by "
                       "gamma; sigmoid: its middle; cycles: half a period, of sawtooths a whole; "
                       "cosine_restarts: first cycle; others: time until the end. Omitted: the rest "
                       "of training, where there is an end",
-       .applies = only(joined({"step", "exponential", "polynomial", "sigmoid", "sigmoid_decay",
-                               "cosine", "cosine_restarts", "one_cycle", "one_cycle_torch"},
-                              words_where(is_cycle)))});
-  table.add("lr.policy.milestones", policy.milestones, Range<Duration>{},
-            {.description = "when the LR is multiplied by gamma, strictly increasing",
-             .applies = only({"multistep"})});
-  table.add("lr.policy.up", policy.up, Range<Duration>{},
-            {.description = "from start to the peak", .applies = only({"trapezoid"})});
-  table.add("lr.policy.flat", policy.flat, Range<Duration>{},
-            {.description = "at the peak; omitted: what up and down leave of training",
-             .applies = only({"trapezoid"})});
-  table.add("lr.policy.down", policy.down, Range<Duration>{},
-            {.description = "from the peak to end", .applies = only({"trapezoid"})});
-  table.add("lr.policy.stable", policy.stable, Range<Duration>{},
-            {.description = "at the peak; omitted: what decay leaves of training",
-             .applies = only({"warmup_stable_decay"})});
-  table.add("lr.policy.decay", policy.decay, Range<Duration>{},
-            {.description = "from the peak to min_ratio; omitted: what stable leaves of training",
-             .applies = only({"warmup_stable_decay"})});
-  table.add("lr.policy.timescale", policy.timescale, longer_than_nothing(),
-            {.description = "LR = peak / sqrt(1 + t / timescale); omitted: lr.warmup.length",
-             .applies = only({"inverse_sqrt"})});
+       .applies = keys.only(joined({"step", "exponential", "polynomial", "sigmoid", "sigmoid_decay",
+                                    "cosine", "cosine_restarts", "one_cycle", "one_cycle_torch"},
+                                   words_where(is_cycle)))});
+  keys.add("milestones", policy.milestones, Range<Duration>{},
+           {.description = "when the LR is multiplied by gamma, strictly increasing",
+            .applies = keys.only({"multistep"})});
+  keys.add("up", policy.up, Range<Duration>{},
+           {.description = "from start to the peak", .applies = keys.only({"trapezoid"})});
+  keys.add("flat", policy.flat, Range<Duration>{},
+           {.description = "at the peak; omitted: what up and down leave of training",
+            .applies = keys.only({"trapezoid"})});
+  keys.add("down", policy.down, Range<Duration>{},
+           {.description = "from the peak to end", .applies = keys.only({"trapezoid"})});
+  keys.add("stable", policy.stable, Range<Duration>{},
+           {.description = "at the peak; omitted: what decay leaves of training",
+            .applies = keys.only({"warmup_stable_decay"})});
+  keys.add("decay", policy.decay, Range<Duration>{},
+           {.description = "from the peak to min_ratio; omitted: what stable leaves of training",
+            .applies = keys.only({"warmup_stable_decay"})});
+  keys.add("timescale", policy.timescale, longer_than_nothing(),
+           {.description = "LR = peak / sqrt(1 + t / timescale); omitted: lr.warmup.length",
+            .applies = keys.only({"inverse_sqrt"})});
 }
 
-void declare_shapes(OptionTable& table, PolicyOptions& policy) {
+void declare_shapes(const PolicyKeys& keys, PolicyOptions& policy) {
   const auto decaying = joined({"inverse", "sigmoid"}, cycles_with(Envelope::kExponential));
-  table.add("lr.policy.gamma", policy.gamma,
-            {"> 0 (sigmoid: also < 0)", [](const double& gamma) { return gamma != 0; }},
-            {.description = "factor of every drop; exponential: factor per length; cycles: factor "
-                            "of the amplitude per gamma_per; inverse, sigmoid: rate per gamma_per",
-             .applies = only(joined({"step", "multistep", "exponential"}, decaying))});
-  table.add("lr.policy.gamma_per", policy.gamma_per, longer_than_nothing(),
-            {.description = "the time that gamma is meant for; LRBench's is 1steps",
-             .required = true,
-             .applies = only(decaying)});
-  table.add("lr.policy.power", policy.power, above(0.0),
-            {.description = "polynomial: 1 is linear; inverse: (1 + gamma t)^-power",
-             .applies = only({"inverse", "polynomial"})});
-  table.add("lr.policy.kappa", policy.kappa, Range<double>{},
-            {.description = "steepness of end + (base - end) / (1 + exp(kappa (2 x - 1)))",
-             .applies = only({"sigmoid_decay"})});
-  table.add("lr.policy.cycles", policy.cycles, between<int64_t>(1, 1'000'000),
-            {.description = "sigmoid_decay: parts of length that each have the whole curve; "
-                            "trapezoid: how often it is repeated",
-             .applies = only({"sigmoid_decay", "trapezoid"})});
-  table.add("lr.policy.t_mult", policy.t_mult, between<int64_t>(1, 1'000'000),
-            {.description = "length of each cycle over that of the one before it",
-             .applies = only({"cosine_restarts"})});
+  keys.add("gamma", policy.gamma,
+           Range<double>{"> 0 (sigmoid: also < 0)", [](const double& gamma) { return gamma != 0; }},
+           {.description = "factor of every drop; exponential: factor per length; cycles: factor "
+                           "of the amplitude per gamma_per; inverse, sigmoid: rate per gamma_per",
+            .applies = keys.only(joined({"step", "multistep", "exponential"}, decaying))});
+  keys.add("gamma_per", policy.gamma_per, longer_than_nothing(),
+           {.description = "the time that gamma is meant for; LRBench's is 1steps",
+            .required = true,
+            .applies = keys.only(decaying)});
+  keys.add("power", policy.power, above(0.0),
+           {.description = "polynomial: 1 is linear; inverse: (1 + gamma t)^-power",
+            .applies = keys.only({"inverse", "polynomial"})});
+  keys.add("kappa", policy.kappa, Range<double>{},
+           {.description = "steepness of end + (base - end) / (1 + exp(kappa (2 x - 1)))",
+            .applies = keys.only({"sigmoid_decay"})});
+  keys.add("cycles", policy.cycles, between<int64_t>(1, 1'000'000),
+           {.description = "sigmoid_decay: parts of length that each have the whole curve; "
+                           "trapezoid: how often it is repeated",
+            .applies = keys.only({"sigmoid_decay", "trapezoid"})});
+  keys.add("t_mult", policy.t_mult, between<int64_t>(1, 1'000'000),
+           {.description = "length of each cycle over that of the one before it",
+            .applies = keys.only({"cosine_restarts"})});
 }
 
-void declare_levels(OptionTable& table, PolicyOptions& policy) {
-  table.add("lr.policy.k0", policy.k0, at_least(0.0),
-            {.description = "lowest learning rate, at lr.base_batch",
-             .required = true,
-             .applies = only(words_where(is_cycle))});
-  table.add("lr.policy.k1", policy.k1, above(0.0),
-            {.description = "highest learning rate, at lr.base_batch",
-             .required = true,
-             .applies = only(words_where(is_cycle))});
-  table.add(
-      "lr.policy.start", policy.start, at_least(0.0),
-      {.description = "first learning rate, at lr.base_batch", .applies = only({"trapezoid"})});
-  table.add(
-      "lr.policy.end", policy.end, at_least(0.0),
-      {.description = "last learning rate, at lr.base_batch",
-       .applies = only({"polynomial", "sigmoid_decay", "cosine", "cosine_restarts", "trapezoid"})});
-  table.add_choice<Anneal>(
-      "lr.policy.decay_type", policy.decay_type,
+void declare_levels(const PolicyKeys& keys, PolicyOptions& policy) {
+  keys.add("k0", policy.k0, at_least(0.0),
+           {.description = "lowest learning rate, at lr.base_batch",
+            .required = true,
+            .applies = keys.only(words_where(is_cycle))});
+  keys.add("k1", policy.k1, above(0.0),
+           {.description = "highest learning rate, at lr.base_batch",
+            .required = true,
+            .applies = keys.only(words_where(is_cycle))});
+  keys.add("start", policy.start, at_least(0.0),
+           {.description = "first learning rate, at lr.base_batch",
+            .applies = keys.only({"trapezoid"})});
+  keys.add("end", policy.end, at_least(0.0),
+           {.description = "last learning rate, at lr.base_batch",
+            .applies = keys.only(
+                {"polynomial", "sigmoid_decay", "cosine", "cosine_restarts", "trapezoid"})});
+  keys.add_choice<Anneal>(
+      "decay_type", policy.decay_type,
       {{"linear", Anneal::kLinear}, {"cosine", Anneal::kCosine}, {"1-sqrt", Anneal::kOneMinusSqrt}},
-      {.description = "how the LR decays", .applies = only({"warmup_stable_decay"})});
-  table.add("lr.policy.min_ratio", policy.min_ratio, between(0.0, 1.0),
-            {.description = "last learning rate over the peak",
-             .applies = only({"warmup_stable_decay"})});
+      {.description = "how the LR decays", .applies = keys.only({"warmup_stable_decay"})});
+  keys.add("min_ratio", policy.min_ratio, between(0.0, 1.0),
+           {.description = "last learning rate over the peak",
+            .applies = keys.only({"warmup_stable_decay"})});
 }
 
-void declare_one_cycle(OptionTable& table, PolicyOptions& policy) {
-  const AppliesTo both = only({"one_cycle", "one_cycle_torch"});
-  const AppliesTo torch = only({"one_cycle_torch"});
-  table.add("lr.policy.pct_start", policy.pct_start, between(0.0, 1.0),
-            {.description = "part of length in which the LR rises; omitted: 0.25, of "
-                            "one_cycle_torch 0.3",
-             .applies = both});
-  table.add("lr.policy.div", policy.div, above(0.0),
-            {.description = "peak over the first learning rate", .applies = both});
-  table.add("lr.policy.div_final", policy.div_final, above(0.0),
-            {.description = "one_cycle: peak over the last learning rate, omitted: 1e5; "
-                            "one_cycle_torch: first over last, omitted: 1e4",
-             .applies = both});
-  table.add_choice<Anneal>(
-      "lr.policy.anneal", policy.anneal, {{"cosine", Anneal::kCosine}, {"linear", Anneal::kLinear}},
+void declare_one_cycle(const PolicyKeys& keys, PolicyOptions& policy) {
+  const AppliesTo both = keys.only({"one_cycle", "one_cycle_torch"});
+  const AppliesTo torch = keys.only({"one_cycle_torch"});
+  keys.add("pct_start", policy.pct_start, between(0.0, 1.0),
+           {.description = "part of length in which the LR rises; omitted: 0.25, of "
+                           "one_cycle_torch 0.3",
+            .applies = both});
+  keys.add("div", policy.div, above(0.0),
+           {.description = "peak over the first learning rate", .applies = both});
+  keys.add("div_final", policy.div_final, above(0.0),
+           {.description = "one_cycle: peak over the last learning rate, omitted: 1e5; "
+                           "one_cycle_torch: first over last, omitted: 1e4",
+            .applies = both});
+  keys.add_choice<Anneal>(
+      "anneal", policy.anneal, {{"cosine", Anneal::kCosine}, {"linear", Anneal::kLinear}},
       {.description = "how the LR gets from one to the next", .applies = torch});
-  table.add(
-      "lr.policy.three_phase", policy.three_phase, Range<bool>{},
+  keys.add(
+      "three_phase", policy.three_phase, Range<bool>{},
       {.description = "back to the first learning rate before the last phase", .applies = torch});
 }
 
 // Milestones of different units are compared where they are known as steps (make_schedule).
-void check_milestones(const std::vector<Duration>& milestones,
+void check_milestones(const std::string& key, const std::vector<Duration>& milestones,
                       std::vector<OptionProblem>& problems) {
   for (size_t i = 1; i < milestones.size(); ++i) {
     if (milestones[i].unit == milestones[i - 1].unit &&
         milestones[i].amount <= milestones[i - 1].amount) {
       problems.push_back(
-          {"lr.policy.milestones",
-           concat(OptionCodec<Duration>::print(milestones[i]), " does not come after ",
-                  OptionCodec<Duration>::print(milestones[i - 1]),
-                  "; legal: strictly increasing durations")});
+          {key, concat(OptionCodec<Duration>::print(milestones[i]), " does not come after ",
+                       OptionCodec<Duration>::print(milestones[i - 1]),
+                       "; legal: strictly increasing durations")});
     }
   }
 }
@@ -244,27 +268,29 @@ std::string word_of(PolicyKind kind) {
   return words_where([&](PolicyKind k) { return k == kind; }).at(0);
 }
 
-AppliesTo policies_with_base() {
-  return only(words_where([](PolicyKind kind) { return !is_cycle(kind); }));
+AppliesTo policies_with_base(const std::string& prefix) {
+  return {prefix + ".kind", words_where([](PolicyKind kind) { return !is_cycle(kind); })};
 }
 
-void declare_policy(OptionTable& table, PolicyOptions& policy) {
+void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions& policy) {
+  const PolicyKeys keys(table, prefix);
   const auto [words, aliases] = kind_words();
-  table.add_choice<PolicyKind>(
-      "lr.policy.kind", policy.kind, words,
+  keys.add_choice<PolicyKind>(
+      "kind", policy.kind, words,
       {.description = "shape of the learning rate over time; LRBench's names (FIX, STEP, … TRIEXP, "
                       "COSRSW2), SGDR and WSD are taken too"},
       aliases);
-  declare_times(table, policy);
-  declare_shapes(table, policy);
-  declare_levels(table, policy);
-  declare_one_cycle(table, policy);
+  declare_times(keys, policy);
+  declare_shapes(keys, policy);
+  declare_levels(keys, policy);
+  declare_one_cycle(keys, policy);
 }
 
-void check_policy(const PolicyOptions& policy, std::vector<OptionProblem>& problems) {
+void check_policy(const std::string& prefix, const PolicyOptions& policy,
+                  std::vector<OptionProblem>& problems) {
   const PolicyKind kind = policy.kind;
   const auto wrong = [&](const char* key, std::string message) {
-    problems.push_back({std::string("lr.policy.") + key, std::move(message)});
+    problems.push_back({prefix + "." + key, std::move(message)});
   };
   if (const char* meaning = needed_length(kind); meaning != nullptr && !policy.length) {
     wrong("length", concat("needed by policy ", word_of(kind), ": ", meaning));
@@ -272,7 +298,7 @@ void check_policy(const PolicyOptions& policy, std::vector<OptionProblem>& probl
   if (kind == kMultistep && policy.milestones.empty()) {
     wrong("milestones", "needed by policy multistep; Goyal's are [30ep, 60ep, 80ep]");
   }
-  check_milestones(policy.milestones, problems);
+  check_milestones(prefix + ".milestones", policy.milestones, problems);
   if (kind != kSigmoid && policy.gamma < 0) {
     wrong("gamma", concat(policy.gamma, " is negative; legal: > 0, except with policy sigmoid"));
   }

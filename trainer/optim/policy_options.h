@@ -1,4 +1,5 @@
-// Options of the learning-rate policy: lr.policy.*.
+// Options of a policy, the shape of the learning rate over time: lr.policy.*. Momentum and weight
+// decay are scheduled by the same options under another prefix.
 #pragma once
 
 #include <cstdint>
@@ -73,10 +74,13 @@ struct PolicyOptions {
   double min_ratio = 0;                   // warmup_stable_decay
 };
 
-// What lr.base belongs to: every kind but the cycles, which have k0 and k1.
-AppliesTo policies_with_base();
+// What the base beside the policy `prefix` belongs to (lr.base beside lr.policy): every kind but
+// the cycles, which have k0 and k1.
+AppliesTo policies_with_base(const std::string& prefix);
 
-void declare_policy(OptionTable& table, PolicyOptions& policy);
-void check_policy(const PolicyOptions& policy, std::vector<OptionProblem>& problems);
+// The keys are <prefix>.kind, <prefix>.length, ...
+void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions& policy);
+void check_policy(const std::string& prefix, const PolicyOptions& policy,
+                  std::vector<OptionProblem>& problems);
 
 }  // namespace largo::optim
