@@ -8,10 +8,9 @@
 #include "comm/self_communicator.h"
 #include "trainer/checkpoint/checkpointer.h"
 #include "trainer/data/catalog.h"
+#include "trainer/learner.h"
 #include "trainer/nn/catalog.h"
-#include "trainer/nn/state.h"
 #include "trainer/optim/lr_schedule.h"
-#include "trainer/optim/optimizer.h"
 #include "trainer/trainer.h"
 
 namespace largo::test {
@@ -67,19 +66,9 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
   const at::ScalarType dtype =
       options.precision == Precision::kFloat64 ? torch::kDouble : torch::kFloat;
   model->to(dtype);
-  nn::RunningStatistics statistics(*model);
-  std::vector<optim::Parameter> parameters;
-  std::vector<torch::Tensor> leaves;
-  for (const auto& parameter : nn::named_parameters(*model)) {
-    parameters.push_back({parameter.name, parameter.tensor, parameter.norm_or_bias});
-    leaves.push_back(parameter.tensor);
-  }
-  const auto optimizer = optim::make_optimizer(options.optimizer, parameters);
-  std::optional<optim::WeightAverage> average;
-  if (options.ema_decay) {
-    average.emplace(*options.ema_decay, 32, plan.global_batch(), nn::state_tensors(*model));
-  }
-  comm::GradientReducer reducer(leaves, statistics.pending(), world,
+  Learner learner(model, options.optimizer, {.decay = options.ema_decay, .at_batch = 32},
+                  plan.global_batch());
+  comm::GradientReducer reducer(learner.parameters, learner.statistics.pending(), world,
                                 {.bucket_bytes = options.bucket_bytes,
                                  .first_bucket_bytes = options.bucket_bytes,
                                  .overlap = options.overlap});
@@ -126,10 +115,10 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
                    .norm_ranks = norm_ranks(options.norm, world),
                    .sets = sets,
                    .model = *model,
-                   .statistics = statistics,
+                   .statistics = learner.statistics,
                    .reducer = reducer,
-                   .optimizer = *optimizer,
-                   .average = average ? &*average : nullptr,
+                   .optimizer = *learner.optimizer,
+                   .average = learner.average ? &*learner.average : nullptr,
                    .lr = controller,
                    .checkpoints = checkpoints,
                    .recorder = recorder,
@@ -146,11 +135,11 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
     result.grad_norms.push_back(of_step.grad_norm.item<double>());
   }
   if (options.precise_bn > 0) trainer.take_precise_statistics(options.steps);
-  for (const auto& [name, tensor] : nn::state_tensors(*model)) {
+  for (const auto& [name, tensor] : learner.model_state()) {
     result.state.emplace_back(name, tensor.detach().clone());
   }
-  if (average) {
-    for (const auto& [name, tensor] : average->state()) {
+  if (learner.average) {
+    for (const auto& [name, tensor] : learner.average->state()) {
       result.state.emplace_back(name, tensor.clone());
     }
   }
