@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 #include <stdexcept>
 
 #include "comm/base/error.h"
@@ -73,6 +74,29 @@ std::string OptionCodec<std::string>::print(const std::string& value) {
 void OptionTable::add_option(Option option) {
   LARGO_CHECK(find(option.key) == nullptr, "option ", option.key, " is declared twice");
   options_.push_back(std::move(option));
+}
+
+void OptionTable::set_rows(const std::string& key, size_t count) {
+  const Option* const option = find(key);
+  LARGO_CHECK(option != nullptr && option->rows, key, " is no list of maps");
+  const OptionRows rows = *option->rows;  // a copy: the options move
+  std::erase_if(options_, [&](const Option& row) { return row.key.starts_with(key + "."); });
+  rows.resize(count);
+  OptionTable below;
+  rows.declare(below);
+  const auto after = std::next(options_.begin(), find(key) - options_.data() + 1);
+  options_.insert(after, std::make_move_iterator(below.options_.begin()),
+                  std::make_move_iterator(below.options_.end()));
+}
+
+std::vector<Option> OptionTable::without_fields() const {
+  std::vector<Option> options = options_;
+  for (Option& option : options) {
+    option.set = nullptr;
+    option.text = nullptr;
+    if (option.rows) option.rows = OptionRows{{}, {}, {}, option.rows->names};
+  }
+  return options;
 }
 
 const Option* OptionTable::find(std::string_view key) const {

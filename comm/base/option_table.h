@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -122,7 +123,18 @@ struct OptionInfo {
   bool is_path = false;  // ${VAR} is expanded in paths, and nowhere else
 };
 
-// One row. Refers to the field it fills, which must outlive the table.
+class OptionTable;
+struct Option;
+
+// Of a list of maps: row i of it has its own options, with keys below "<key>.<i>".
+struct OptionRows {
+  std::function<size_t()> count;
+  std::function<void(size_t)> resize;          // all rows new, as they are by default
+  std::function<void(OptionTable&)> declare;   // the options of the rows there are
+  std::function<std::vector<Option>()> names;  // those of a row N, to be read about only
+};
+
+// One line of a table. Refers to the field it fills, which must outlive the table.
 struct Option {
   std::string key;    // full dotted path
   std::string type;   // "integer", "list of numbers", "none | linear | sqrt"
@@ -133,8 +145,10 @@ struct Option {
 
   // Stores the value, or leaves the field as it was and returns what is wrong with it.
   std::function<std::optional<std::string>(const OptionValue&)> set;
-  // The present value as YAML that reads back to it; nullopt while an optional field is empty.
+  // The present value as YAML that reads back to it; nullopt while an optional field is empty, and
+  // for lists of maps.
   std::function<std::optional<std::string>()> text;
+  std::optional<OptionRows> rows = {};  // lists of maps only: set() refuses, set_rows() is for them
 };
 
 class OptionTable {
@@ -155,13 +169,28 @@ class OptionTable {
   void add_choice(const std::string& key, E& field, std::vector<std::pair<std::string, E>> words,
                   OptionInfo info, const std::vector<std::pair<std::string, E>>& aliases = {});
 
+  // A list of maps, empty by default: `declare` adds the options of one row below `prefix`, which
+  // is "<key>.<i>". It may add lists again. Rows that exist (in a copy of filled options) are
+  // declared at once.
+  template <class T>
+  using DeclareRow = std::function<void(OptionTable& table, const std::string& prefix, T& row)>;
+  template <class T>
+  void add_rows(const std::string& key, std::vector<T>& field,
+                std::type_identity_t<DeclareRow<T>> declare, OptionInfo info);
+
   void add_option(Option option);
+
+  // Gives the list of maps so many new rows, in the place of those there were, and their options
+  // to the table, after the list's. Pointers to options are not valid afterwards.
+  void set_rows(const std::string& key, size_t count);
 
   const std::vector<Option>& options() const { return options_; }
   const Option* find(std::string_view key) const;  // nullptr when there is no such key
   Option* find(std::string_view key);
 
  private:
+  std::vector<Option> without_fields() const;
+
   std::vector<Option> options_;
 };
 

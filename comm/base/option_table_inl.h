@@ -115,6 +115,34 @@ void OptionTable::add(const std::string& key, std::vector<T>& field, const Range
   add_option(std::move(option));
 }
 
+template <class T>
+void OptionTable::add_rows(const std::string& key, std::vector<T>& field,
+                           std::type_identity_t<DeclareRow<T>> declare, OptionInfo info) {
+  OptionRows rows;
+  rows.count = [&field] { return field.size(); };
+  rows.resize = [&field](size_t count) { field = std::vector<T>(count); };
+  rows.declare = [&field, key, declare](OptionTable& table) {
+    for (size_t i = 0; i < field.size(); ++i) declare(table, concat(key, '.', i), field[i]);
+  };
+  rows.names = [key, declare] {
+    T row{};
+    OptionTable table;
+    declare(table, key + ".N", row);
+    return table.without_fields();
+  };
+  Option option{.key = key,
+                .type = "list of maps",
+                .legal = {},
+                .is_list = true,
+                .info = std::move(info),
+                .default_text = {},
+                .set = [](const OptionValue&) { return "is a list of maps"; },
+                .text = [] { return std::nullopt; },
+                .rows = rows};
+  add_option(std::move(option));
+  rows.declare(*this);
+}
+
 template <class E>
 void OptionTable::add_choice(const std::string& key, E& field,
                              std::vector<std::pair<std::string, E>> words, OptionInfo info,

@@ -28,6 +28,18 @@ const char* effect_name(Effect effect) {
   return "";
 }
 
+void print_schema(const Option& option) {
+  std::string applies;
+  for (const std::string& kind : option.info.applies.kinds) {
+    applies += (applies.empty() ? option.info.applies.kind_key + ": " : ", ") + kind;
+  }
+  std::printf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", option.key.c_str(), option.type.c_str(),
+              option.legal.c_str(),
+              option.info.required ? "(required)" : option.default_text.c_str(),
+              option.info.unit.c_str(), applies.c_str(), effect_name(option.info.effect),
+              option.info.description.c_str());
+}
+
 }  // namespace
 
 int run_config_check(const ConfigCheckArguments& arguments) {
@@ -53,15 +65,9 @@ int run_config_schema() {
   const OptionTable table = config::make_table(defaults);
   std::printf("key\ttype\tlegal\tdefault\tunit\tapplies to\ta change alters\tdescription\n");
   for (const Option& option : table.options()) {
-    std::string applies;
-    for (const std::string& kind : option.info.applies.kinds) {
-      applies += (applies.empty() ? option.info.applies.kind_key + ": " : ", ") + kind;
-    }
-    std::printf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", option.key.c_str(), option.type.c_str(),
-                option.legal.c_str(),
-                option.info.required ? "(required)" : option.default_text.c_str(),
-                option.info.unit.c_str(), applies.c_str(), effect_name(option.info.effect),
-                option.info.description.c_str());
+    print_schema(option);
+    if (!option.rows) continue;
+    for (const Option& of_row : option.rows->names()) print_schema(of_row);
   }
   return 0;
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -33,46 +34,76 @@ std::optional<std::string> value_text(const OptionTable& table, const Option& op
   return text;
 }
 
+using Comment = std::function<std::string(const std::string& key)>;
+
+void print_section(const OptionTable& table, const std::string& section, size_t indent,
+                   const Comment& comment, std::vector<Line>& lines);
+
+// A list of maps, one "- " for each row.
+void print_rows(const OptionTable& table, const Option& list, size_t indent, const Comment& comment,
+                std::vector<Line>& lines) {
+  for (size_t i = 0; i < list.rows->count(); ++i) {
+    std::vector<Line> row;
+    print_section(table, concat(list.key, '.', i), indent + 2, comment, row);
+    if (row.empty()) row.push_back({std::string(indent, ' ') + "  {}", ""});
+    row.front().text[indent] = '-';
+    lines.insert(lines.end(), row.begin(), row.end());
+  }
+}
+
 // One level of sections: the keys below `section`, in the table's order, each section in one piece.
-void print_section(const OptionTable& table, const std::string& section,
-                   const std::function<std::string(const std::string&)>& comment,
-                   std::vector<Line>& lines) {
+void print_section(const OptionTable& table, const std::string& section, size_t indent,
+                   const Comment& comment, std::vector<Line>& lines) {
   std::vector<std::string> seen;
-  const auto depth = section.empty() ? 0 : 1 + std::count(section.begin(), section.end(), '.');
-  const std::string indent(static_cast<size_t>(2 * depth), ' ');
+  const std::string margin(indent, ' ');
   for (const Option& option : table.options()) {
     if (!is_below(option.key, section)) continue;
     const size_t begin = section.empty() ? 0 : section.size() + 1;
     const size_t dot = option.key.find('.', begin);
     const std::string name = option.key.substr(begin, dot - begin);
+    if (option.rows && dot == std::string::npos) {
+      seen.push_back(name);  // whose rows follow in the table
+      if (option.rows->count() == 0 || !applies(table, option)) continue;
+      lines.push_back({margin + name + ":", comment(option.key)});
+      print_rows(table, option, indent + 2, comment, lines);
+      continue;
+    }
     if (dot == std::string::npos) {
       if (const auto text = value_text(table, option)) {
-        lines.push_back({indent + name + ": " + *text, comment(option.key)});
+        lines.push_back({margin + name + ": " + *text, comment(option.key)});
       }
       continue;
     }
     if (std::find(seen.begin(), seen.end(), name) != seen.end()) continue;
     seen.push_back(name);
     std::vector<Line> inner;
-    print_section(table, join_path(section, name), comment, inner);
+    print_section(table, join_path(section, name), indent + 2, comment, inner);
     if (inner.empty()) continue;
-    lines.push_back({indent + name + ":", ""});
+    lines.push_back({margin + name + ":", ""});
     lines.insert(lines.end(), inner.begin(), inner.end());
   }
 }
 
-// Key and value of everything that alters the trajectory; nothing for a key without a value.
-std::vector<std::pair<std::string, std::optional<std::string>>> trajectory(
-    const RunConfig& config) {
+// Value of everything that alters the trajectory, by key; nothing for a key without a value.
+struct Trajectory {
+  std::vector<std::string> keys;  // in the table's order
+  std::map<std::string, std::optional<std::string>> values = {};
+};
+
+Trajectory trajectory(const RunConfig& config) {
   RunConfig copy = config;
   const OptionTable table = make_table(copy);
-  std::vector<std::pair<std::string, std::optional<std::string>>> values;
+  Trajectory result;
   for (const Option& option : table.options()) {
-    if (option.info.effect == Effect::kTrajectory) {
-      values.emplace_back(option.key, value_text(table, option));
+    if (option.info.effect != Effect::kTrajectory) continue;
+    result.keys.push_back(option.key);
+    std::optional<std::string>& value = result.values[option.key];
+    value = value_text(table, option);
+    if (option.rows && option.rows->count() > 0 && applies(table, option)) {
+      value = concat(option.rows->count(), option.rows->count() == 1 ? " row" : " rows");
     }
   }
-  return values;
+  return result;
 }
 
 }  // namespace
@@ -80,7 +111,7 @@ std::vector<std::pair<std::string, std::optional<std::string>>> trajectory(
 std::string print_table(const OptionTable& table,
                         const std::function<std::string(const std::string&)>& comment) {
   std::vector<Line> lines;
-  print_section(table, "", comment, lines);
+  print_section(table, "", 0, comment, lines);
   constexpr size_t kMaxAligned = 48;  // longer lines have their comment further right
   size_t width = 0;
   for (const Line& line : lines) {
@@ -105,7 +136,9 @@ std::string print_config(const LoadedConfig& config) {
 
 std::string config_hash(const RunConfig& config) {
   uint64_t hash = 0xcbf29ce484222325;
-  for (const auto& [key, value] : trajectory(config)) {
+  const Trajectory of_config = trajectory(config);
+  for (const std::string& key : of_config.keys) {
+    const auto& value = of_config.values.at(key);
     if (!value) continue;
     for (const char c : key + "=" + *value + "\n") {
       hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
@@ -117,16 +150,22 @@ std::string config_hash(const RunConfig& config) {
 }
 
 std::vector<std::string> trajectory_differences(const RunConfig& before, const RunConfig& after) {
-  const auto old_values = trajectory(before);
-  const auto new_values = trajectory(after);
-  LARGO_CHECK(old_values.size() == new_values.size(), "two tables of one program differ");
+  const Trajectory old_run = trajectory(before);
+  const Trajectory new_run = trajectory(after);
+  std::vector<std::string> keys = old_run.keys;
+  for (const std::string& key : new_run.keys) {  // of rows that only one of them has
+    if (!old_run.values.contains(key)) keys.push_back(key);
+  }
+  const auto value_of = [](const Trajectory& run, const std::string& key) {
+    const auto found = run.values.find(key);
+    return (found == run.values.end() ? std::nullopt : found->second).value_or("not given");
+  };
   std::vector<std::string> differences;
-  for (size_t i = 0; i < old_values.size(); ++i) {
-    const auto& [key, old_value] = old_values[i];
-    const auto& new_value = new_values[i].second;
+  for (const std::string& key : keys) {
+    const std::string old_value = value_of(old_run, key);
+    const std::string new_value = value_of(new_run, key);
     if (old_value != new_value) {
-      differences.push_back(concat(key, ": ", old_value.value_or("not given"), " -> ",
-                                   new_value.value_or("not given")));
+      differences.push_back(concat(key, ": ", old_value, " -> ", new_value));
     }
   }
   return differences;

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "trainer/config/key_tree.h"
+
 namespace largo::config {
 
 namespace {
@@ -13,6 +15,7 @@ namespace {
 constexpr size_t kMaxValueBytes = 4096;
 
 std::string legal_words(const Option& option) {
+  if (option.rows) return concat(option.type, ", each ", words_of_row(option));
   return option.type + (option.legal.empty() ? "" : " " + option.legal);
 }
 
@@ -50,11 +53,24 @@ std::optional<std::string> check_scalar(const YamlNode& node, const Option& opti
   return std::nullopt;
 }
 
+// What stands where a map or a list should.
+std::string what_is(const YamlNode& node) {
+  switch (node.kind) {
+    case YamlNode::Kind::kNull:
+      return "has no value";
+    case YamlNode::Kind::kList:
+      return "is a list";
+    case YamlNode::Kind::kMap:
+      return "is a map";
+    default:
+      return concat('"', shown(node.text), "\" is one value");
+  }
+}
+
 class Collector {
  public:
-  Collector(const OptionTable& table, const KeyTree& keys, const SourceText& file,
-            const std::vector<std::string>& overrides)
-      : table_(table), keys_(keys), file_(file), lines_(file), overrides_(overrides) {}
+  Collector(OptionTable& table, const SourceText& file, const std::vector<std::string>& overrides)
+      : table_(table), keys_(table), file_(file), lines_(file), overrides_(overrides) {}
 
   GivenValues collect() {
     collect_file();
@@ -108,10 +124,12 @@ class Collector {
       const std::string name = key.substr(begin, dot - begin);
       if (dot == std::string::npos) return visit(section, name, {}, node);
       const std::string path = join_path(section, name);
-      if (const Option* option = table_.find(path)) {
+      if (const Option* option = table_.find(path); option != nullptr && !option->rows) {
         return problem(path, {}, "has no keys of its own; legal: " + legal_words(*option));
       }
-      if (!keys_.is_section(path)) return unknown(section, name, {});
+      if (!keys_.is_section(path) && table_.find(path) == nullptr) {
+        return unknown(section, name, {});
+      }
       section = path;
       begin = dot + 1;
     }
@@ -147,10 +165,7 @@ class Collector {
     given_.refused.insert(path);
     if (node.kind == Kind::kRefused) return;
     problem(path, node.kind == Kind::kNull ? key_at : node.at,
-            concat(node.kind == Kind::kNull   ? "has no value"
-                   : node.kind == Kind::kList ? "is a list"
-                                              : concat('"', shown(node.text), "\" is one value"),
-                   "; legal: ", keys_.words_of_section(path)));
+            concat(what_is(node), "; legal: ", keys_.words_of_section(path)));
   }
 
   // One word for a nested section is its kind, if it has one; else "none" is all its defaults.
@@ -168,6 +183,9 @@ class Collector {
       below.push_back(option.key);
     }
     for (const std::string& key : below) {
+      const Option* option = table_.find(key);
+      if (option == nullptr) continue;  // of a row that is gone
+      if (option->rows && !make_rows(key, node.at, 0)) continue;
       store(key, {.value = {}, .is_default = true, .origin = origin(key_at, node.at)});
     }
     return true;
@@ -180,6 +198,10 @@ class Collector {
     if (node.kind == Kind::kRefused) {
       given_.refused.insert(option.key);
       return;
+    }
+    if (option.rows) {
+      if (node.kind == Kind::kList) return visit_rows(option.key, key_at, node);
+      return refuse(option.key, wrong_at, concat(what_is(node), "; legal: ", legal_words(option)));
     }
     if (node.kind == Kind::kList && option.is_list) {
       given.value.is_list = true;
@@ -200,6 +222,57 @@ class Collector {
     store(option.key, std::move(given));
   }
 
+  // By value: the table changes, and with it the option that holds the key.
+  void visit_rows(std::string key, Position key_at, const YamlNode& list) {
+    if (!make_rows(key, list.at, list.items.size())) return;
+    store(key, {.value = {.is_list = true}, .origin = origin(key_at, list.at)});
+    for (size_t i = 0; i < list.items.size() && given_.problems.size() < kMaxProblems; ++i) {
+      const YamlNode& row = list.items[i];
+      const std::string path = concat(key, '.', i);
+      if (override_number_ == 0) given_.sections[path] = row.at;
+      if (row.kind != Kind::kMap || row.lost_keys) given_.refused.insert(path);
+      if (row.kind == Kind::kMap) {
+        visit_map(path, row);
+      } else if (row.kind != Kind::kRefused) {
+        // The parser says of nothing only where what follows it is.
+        problem(path, row.kind == Kind::kNull ? key_at : row.at,
+                concat(what_is(row), "; legal: ", words_of_row(*table_.find(key))));
+      }
+    }
+  }
+
+  // New rows for a list of maps, unless they are refused. What the file says of old ones is
+  // forgotten.
+  bool make_rows(const std::string& key, Position at, size_t count) {
+    const std::string rows = key + ".";
+    const auto of_row = given_.overrides.lower_bound(rows);
+    if (of_row != given_.overrides.end() && of_row->first.starts_with(rows)) {
+      refuse(
+          key, at,
+          concat("would replace the list of which override ", of_row->second.origin.override_number,
+                 " gives a part; legal: the list first, and each of its keys once"));
+      return false;
+    }
+    size_t others = 0;
+    for (const Option& option : table_.options()) {
+      if (option.rows && option.key != key && !is_below(option.key, key)) {
+        others += option.rows->count();
+      }
+    }
+    if (count + others > kMaxRows) {
+      refuse(key, at,
+             concat("has ", count, " rows, all lists of maps together ", count + others,
+                    "; legal: at most ", kMaxRows));
+      return false;
+    }
+    std::erase_if(given_.file, [&](const auto& entry) { return entry.first.starts_with(rows); });
+    std::erase_if(given_.sections,
+                  [&](const auto& entry) { return entry.first.starts_with(rows); });
+    table_.set_rows(key, count);
+    keys_ = KeyTree(table_);
+    return true;
+  }
+
   void store(const std::string& key, GivenValue given) {
     if (override_number_ == 0) {
       given_.file.insert_or_assign(key, std::move(given));
@@ -214,6 +287,14 @@ class Collector {
   }
 
   void unknown(const std::string& section, const std::string& name, Position at) {
+    const Option* list = table_.find(section);
+    if (list != nullptr && list->rows) {
+      const size_t count = list->rows->count();
+      return refuse(
+          join_path(section, shown(name)), at,
+          count == 0 ? concat("the list has no rows; legal: ", section, "=[{...}]")
+                     : concat("no such row; legal: ", section, ".0 to ", section, '.', count - 1));
+    }
     const UnknownKey hint = keys_.unknown(section, name);
     if (!hint.meant.empty()) given_.refused.insert(hint.meant);
     refuse(join_path(section, shown(name)), at, hint.message);
@@ -240,8 +321,8 @@ class Collector {
     return {.kind = Origin::Kind::kFile, .key_at = key_at, .value_at = value_at};
   }
 
-  const OptionTable& table_;
-  const KeyTree& keys_;
+  OptionTable& table_;
+  KeyTree keys_;  // of the table as it is
   const SourceText& file_;
   const SourceLines lines_;
   const std::vector<std::string>& overrides_;
@@ -251,9 +332,9 @@ class Collector {
 
 }  // namespace
 
-GivenValues collect_given(const OptionTable& table, const KeyTree& keys, const SourceText& file,
+GivenValues collect_given(OptionTable& table, const SourceText& file,
                           const std::vector<std::string>& overrides) {
-  return Collector(table, keys, file, overrides).collect();
+  return Collector(table, file, overrides).collect();
 }
 
 }  // namespace largo::config

@@ -8,7 +8,6 @@
 
 #include "comm/base/option_table.h"
 #include "trainer/config/diagnostic.h"
-#include "trainer/config/key_tree.h"
 #include "trainer/config/yaml_tree.h"
 
 namespace largo::config {
@@ -37,8 +36,13 @@ struct GivenValues {
   bool file_complete = true;  // false: the file could not be read to its end
 };
 
-// Throws AgreedError{kUsage} for an override without "=". All else that is wrong is in `problems`.
-GivenValues collect_given(const OptionTable& table, const KeyTree& keys, const SourceText& file,
+// All lists of maps of a configuration together may have so many rows.
+inline constexpr size_t kMaxRows = 200;
+
+// Gives the table's lists of maps as many rows as are given; an override's list takes the place of
+// the file's. Throws AgreedError{kUsage} for an override without "=". All else that is wrong is in
+// `problems`.
+GivenValues collect_given(OptionTable& table, const SourceText& file,
                           const std::vector<std::string>& overrides);
 
 }  // namespace largo::config

@@ -40,6 +40,24 @@ bool is_below(std::string_view path, std::string_view section) {
          (path.starts_with(section) && path.size() > section.size() && path[section.size()] == '.');
 }
 
+const Option* enclosing_list(const OptionTable& table, const std::string& key) {
+  for (std::string path = parent_path(key); !path.empty(); path = parent_path(path)) {
+    const Option* option = table.find(path);
+    if (option != nullptr && option->rows) return option;
+  }
+  return nullptr;
+}
+
+std::string words_of_row(const Option& list) {
+  std::vector<std::string> names;
+  for (const Option& option : list.rows->names()) {
+    const size_t begin = list.key.size() + 3;  // after "<key>.N."
+    const std::string name = option.key.substr(begin, option.key.find('.', begin) - begin);
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return "a map of " + joined(names, ", ");
+}
+
 KeyTree::KeyTree(const OptionTable& table) {
   children_[""] = {};
   for (const Option& option : table.options()) {

@@ -16,6 +16,11 @@ std::string parent_path(const std::string& path);
 std::string last_name(const std::string& path);
 bool is_below(std::string_view path, std::string_view section);
 
+// The list of maps that an option of a row belongs to, the innermost; nullptr for others.
+const Option* enclosing_list(const OptionTable& table, const std::string& key);
+// "a map of match, lr_factor": what a row of the list may be.
+std::string words_of_row(const Option& list);
+
 struct UnknownKey {
   std::string message;  // what is legal there, or which key was meant
   std::string meant;    // full path; empty where nothing is near

@@ -23,16 +23,16 @@ std::string Provenance::words(const std::string& key) const {
 }
 
 Diagnostic Provenance::diagnostic(const SourceLines& lines, const OptionProblem& problem) const {
-  const Origin origin = of(problem.key);
-  if (origin.kind == Origin::Kind::kOverride) {
-    return override_diagnostic(origin.override_number,
-                               overrides[static_cast<size_t>(origin.override_number) - 1],
-                               problem.key, problem.message);
-  }
-  if (origin.kind == Origin::Kind::kFile) {
-    return lines.diagnostic(origin.key_at, problem.key, problem.message);
-  }
   for (std::string path = problem.key; !path.empty(); path = parent_path(path)) {
+    const Origin origin = of(path);  // of the key, or of the list that it would be in
+    if (origin.kind == Origin::Kind::kOverride) {
+      return override_diagnostic(origin.override_number,
+                                 overrides[static_cast<size_t>(origin.override_number) - 1],
+                                 problem.key, problem.message);
+    }
+    if (origin.kind == Origin::Kind::kFile) {
+      return lines.diagnostic(origin.key_at, problem.key, problem.message);
+    }
     const auto section = sections.find(path);
     if (section != sections.end()) {
       return lines.diagnostic(section->second, problem.key, problem.message);

@@ -22,7 +22,7 @@ struct Provenance {
   // "default", "run.yaml:12" or "override"
   std::string words(const std::string& key) const;
 
-  // At the key, or where it is not given at the innermost section of the file around it.
+  // At the key, or where it is not given at the innermost row or section around it.
   Diagnostic diagnostic(const SourceLines& lines, const OptionProblem& problem) const;
 
   // For problems that show only later, when the world size or the data are known.

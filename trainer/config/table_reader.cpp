@@ -60,30 +60,43 @@ std::optional<std::string> expand(std::string& path, const Environment& environm
   return std::nullopt;
 }
 
+// Under the present value of its kind key, whatever the list it may be in.
+bool applies_itself(const OptionTable& table, const Option& option) {
+  const auto& [kind_key, kinds] = option.info.applies;
+  if (kind_key.empty()) return true;
+  const Option* kind = table.find(kind_key);
+  LARGO_CHECK(kind != nullptr, option.key, " applies to the unknown kind key ", kind_key);
+  const auto text = kind->text();
+  return text && contains(kinds, *text);
+}
+
 class Reader {
  public:
   Reader(OptionTable& table, const SourceText& file, const std::vector<std::string>& overrides,
          const Environment& environment)
-      : table_(table), keys_(table), lines_(file), environment_(environment) {
+      : table_(table), lines_(file), environment_(environment) {
     result_.provenance.file = file;
     result_.provenance.overrides = overrides;
   }
 
   ReadResult read() {
     const Provenance& sources = result_.provenance;
-    given_ = collect_given(table_, keys_, sources.file, sources.overrides);
+    given_ = collect_given(table_, sources.file, sources.overrides);
     result_.problems = std::move(given_.problems);
     result_.refused = std::move(given_.refused);
     result_.file_complete = given_.file_complete;
     result_.provenance.sections = given_.sections;
 
     // Kinds first: which other keys mean something hangs on them.
+    std::set<std::string> kinds;
+    for (const Option& option : table_.options()) kinds.insert(option.info.applies.kind_key);
     for (const Option& option : table_.options()) {
-      if (is_kind(option)) set(option);
+      if (kinds.contains(option.key)) set(option);
     }
     for (const Option& option : table_.options()) drop_from_file(option);
+    for (const std::string& list : dropped_lists_) table_.set_rows(list, 0);
     for (const Option& option : table_.options()) {
-      if (!is_kind(option)) set(option);
+      if (!kinds.contains(option.key)) set(option);
     }
     if (result_.file_complete) {
       for (const Option& option : table_.options()) check_given(option);
@@ -93,12 +106,6 @@ class Reader {
   }
 
  private:
-  bool is_kind(const Option& kind) const {
-    return std::any_of(table_.options().begin(), table_.options().end(), [&](const Option& option) {
-      return option.info.applies.kind_key == kind.key;
-    });
-  }
-
   bool is_refused(const std::string& key) const {
     for (std::string path = key; !path.empty(); path = parent_path(path)) {
       if (result_.refused.contains(path)) return true;
@@ -113,7 +120,7 @@ class Reader {
     GivenValue given =
         override_value != given_.overrides.end() ? override_value->second : file_value->second;
     result_.provenance.keys[option.key] = given.origin;
-    if (given.is_default) return;
+    if (given.is_default || option.rows) return;  // the rows are there
     std::optional<std::string> wrong;
     if (option.info.is_path) wrong = expand(given.value.scalar, environment_);
     if (!wrong) wrong = option.set(given.value);
@@ -129,13 +136,25 @@ class Reader {
     // As the table calls it: the override may use an alias.
     const std::string kind_text = table_.find(kind_key)->text().value_or("");
     if (file_value == given_.file.end() || given_.overrides.contains(option.key) ||
-        contains(kinds, kind_text) || kind_text == kind_of_file(kind_key)) {
+        contains(kinds, kind_text) || kind_text == kind_of_file(kind_key) ||
+        (option.rows && is_given_below(given_.overrides, option.key))) {
       return;
     }
     result_.notes.push_back(concat(kind_key, "=", kind_text, " drops ", option.key,
                                    " from the file (line ", file_value->second.origin.key_at.line,
                                    ")"));
     given_.file.erase(file_value);
+    if (option.rows) {
+      std::erase_if(given_.file,
+                    [&](const auto& entry) { return is_below(entry.first, option.key); });
+      dropped_lists_.push_back(option.key);
+    }
+  }
+
+  static bool is_given_below(const std::map<std::string, GivenValue>& given,
+                             const std::string& key) {
+    const auto below = given.lower_bound(key + ".");
+    return below != given.end() && is_below(below->first, key);
   }
 
   std::string kind_of_file(const std::string& kind_key) const {
@@ -147,8 +166,8 @@ class Reader {
   void check_kind(const Option& option) {
     const Origin origin = result_.provenance.of(option.key);
     const auto& [kind_key, kinds] = option.info.applies;
-    if (origin.kind == Origin::Kind::kDefault || kind_key.empty() || is_refused(kind_key) ||
-        applies(table_, option)) {
+    if (origin.kind == Origin::Kind::kDefault || is_refused(kind_key) ||
+        applies_itself(table_, option)) {
       return;
     }
     const std::string kind = table_.find(kind_key)->text().value_or("not given");
@@ -184,10 +203,10 @@ class Reader {
   }
 
   OptionTable& table_;
-  const KeyTree keys_;
   const SourceLines lines_;
   const Environment& environment_;
   GivenValues given_;
+  std::vector<std::string> dropped_lists_;
   ReadResult result_;
 };
 
@@ -218,12 +237,9 @@ ReadResult read_table(OptionTable& table, const SourceText& file,
 }
 
 bool applies(const OptionTable& table, const Option& option) {
-  const auto& [kind_key, kinds] = option.info.applies;
-  if (kind_key.empty()) return true;
-  const Option* kind = table.find(kind_key);
-  LARGO_CHECK(kind != nullptr, option.key, " applies to the unknown kind key ", kind_key);
-  const auto text = kind->text();
-  return text && contains(kinds, *text);
+  if (!applies_itself(table, option)) return false;
+  const Option* list = enclosing_list(table, option.key);
+  return list == nullptr || applies(table, *list);
 }
 
 }  // namespace largo::config

@@ -35,7 +35,8 @@ ReadResult read_table(OptionTable& table, const SourceText& file,
                       const std::vector<std::string>& overrides,
                       const Environment& environment = process_environment());
 
-// Whether the option means something under the present value of its kind key.
+// Whether the option means something under the present value of its kind key, and so does the list
+// that it is in a row of.
 bool applies(const OptionTable& table, const Option& option);
 
 }  // namespace largo::config
