@@ -132,8 +132,10 @@ void GradientReducer::lay_out(const std::vector<int64_t>& order) {
     bucket_of_[p] = static_cast<int64_t>(buckets_.size()) - 1;
     elements.back() += size;
   }
-  const int64_t extra_elements = extra_.defined() ? extra_.numel() : 0;
-  elements.back() += padded(extra_elements);
+  // There is room for the squares whether they are summed or not: where a bucket ends, and so the
+  // order in which ranks add it up, must not depend on that.
+  const int64_t riding_elements = (extra_.defined() ? extra_.numel() : 0) + 1;
+  elements.back() += padded(riding_elements);
 
   // One allocation for all buckets: the optimizer reads it front to back.
   const int64_t total = std::accumulate(elements.begin(), elements.end(), int64_t{0});
@@ -151,18 +153,19 @@ void GradientReducer::lay_out(const std::vector<int64_t>& order) {
     start += elements[b];
     const bool rides = b + 1 == buckets_.size();
     const at::Tensor gradients =
-        buckets_[b].flat.narrow(0, 0, elements[b] - (rides ? padded(extra_elements) : 0));
+        buckets_[b].flat.narrow(0, 0, elements[b] - (rides ? padded(riding_elements) : 0));
     buckets_[b].sent =
         options_.wire_dtype
             ? at::empty_like(gradients, gradients.options().dtype(*options_.wire_dtype))
             : buckets_[b].flat;
   }
-  extra_slot_ = arena.narrow(0, total - padded(extra_elements), extra_elements);
+  riding_ = arena.narrow(0, total - padded(riding_elements), riding_elements);
 }
 
 void GradientReducer::begin_step() {
   if (std::exchange(lay_out_anew_, false)) lay_out(order_);
   std::fill(has_gradient_.begin(), has_gradient_.end(), false);
+  squares_.begin_step();
   observed_.clear();
   next_bucket_ = 0;
   launched_in_backward_ = 0;
@@ -180,6 +183,12 @@ std::vector<int64_t> GradientReducer::agreed_order() {
   at::Tensor shared = at::tensor(order, at::kLong);
   world_.broadcast(shared, 0);
   return {shared.data_ptr<int64_t>(), shared.data_ptr<int64_t>() + shared.numel()};
+}
+
+void GradientReducer::begin_micro_batch(double to_mean) {
+  const at::NoGradGuard no_grad;
+  pack_all();  // what is still in .grad would grow together with this one's
+  squares_.begin_micro_batch(to_mean);
 }
 
 void GradientReducer::arm() {
@@ -200,6 +209,7 @@ void GradientReducer::on_gradient(int64_t p) {
     if (bucket.unpacked.size() == bucket.members.size()) pack(bucket);
   } else {
     at::Tensor& gradient = parameters_[p].mutable_grad();
+    if (options_.sum_squares) squares_.add({gradient});
     if (has_gradient_[p]) {
       gradients_[p].add_(gradient);
     } else {
@@ -227,6 +237,10 @@ void GradientReducer::pack(Bucket& bucket) {
     (first ? slots : slots_in_use).push_back(gradients_[p]);
     (first ? incoming : further).push_back(std::exchange(parameters_[p].mutable_grad(), {}));
   }
+  if (options_.sum_squares) {
+    squares_.add(incoming);
+    squares_.add(further);
+  }
   if (!slots.empty()) at::_foreach_copy_(slots, incoming);
   if (!slots_in_use.empty()) at::_foreach_add_(slots_in_use, further);
   bucket.unpacked.clear();
@@ -247,7 +261,10 @@ void GradientReducer::launch_ready_buckets() {
 
 // What has to be in a bucket before its sum.
 void GradientReducer::complete(Bucket& bucket) {
-  if (&bucket == &buckets_.back() && extra_.defined()) extra_slot_.copy_(extra_.view({-1}));
+  if (is_last(bucket)) {  // the last to leave: all gradients have come
+    if (extra_.defined()) riding_.narrow(0, 0, extra_.numel()).copy_(extra_.view({-1}));
+    if (options_.sum_squares) squares_.store(micro_batch_squares());
+  }
   if (options_.wire_dtype) bucket.sent.copy_(bucket.flat.narrow(0, 0, bucket.sent.numel()));
   if (sum_check_) sum_check_->keep(bucket.sent);
 }
@@ -255,6 +272,14 @@ void GradientReducer::complete(Bucket& bucket) {
 void GradientReducer::launch(Bucket& bucket) {
   complete(bucket);
   bucket.work = world_.all_reduce(bucket.sent);
+  if (is_last(bucket)) launch_riding();
+}
+
+// What rides keeps its dtype: where buckets change theirs, it follows them.
+void GradientReducer::launch_riding() {
+  if (options_.wire_dtype && (extra_.defined() || options_.sum_squares)) {
+    riding_work_ = world_.all_reduce(riding_);
+  }
 }
 
 // After backward. Where none left during it, on any rank, all leave together: small ones cost a
@@ -270,8 +295,13 @@ void GradientReducer::launch_rest() {
     }
     buckets_.front().work = world_.all_reduce_together(sent);
     next_bucket_ = buckets_.size();
+    launch_riding();
   }
-  if (extra_.defined() && options_.wire_dtype) extra_work_ = world_.all_reduce(extra_slot_);
+}
+
+at::Tensor GradientReducer::micro_batch_squares() const {
+  if (!options_.sum_squares) return {};
+  return riding_.narrow(0, riding_.numel() - 1, 1);
 }
 
 void GradientReducer::wait() {
@@ -288,9 +318,9 @@ void GradientReducer::wait() {
     sums.push_back(bucket.sent);
     if (options_.wire_dtype) bucket.flat.narrow(0, 0, bucket.sent.numel()).copy_(bucket.sent);
   }
-  std::exchange(extra_work_, Work()).wait();
+  std::exchange(riding_work_, Work()).wait();
   if (sum_check_ && !sum_check_->compare(sums)) sum_check_.reset();
-  if (extra_.defined()) extra_.view({-1}).copy_(extra_slot_);
+  if (extra_.defined()) extra_.view({-1}).copy_(riding_.narrow(0, 0, extra_.numel()));
   armed_ = false;
   if (order_.empty()) {
     order_ = agreed_order();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/gradient_squares.h"
 #include "comm/sum_check.h"
 
 namespace largo::comm {
@@ -32,11 +33,16 @@ struct ReducerOptions {
   // With `check`, the sums of the first so many steps are made again by it and compared.
   int64_t verify_steps = 0;
   Communicator* check = nullptr;  // of the same ranks, for tensors on the CPU
+  // Sums the squares of each micro-batch's gradient on the way: see micro_batch_squares().
+  bool sum_squares = false;
 };
 
 // One optimizer step is
 //     begin_step();
-//     for each micro-batch: if it is the last, arm(); then loss.backward();
+//     for each micro-batch:
+//       begin_micro_batch(N / n);                // n of the step's N samples; 0 where n is
+//       if it is the last, arm();
+//       loss.backward();
 //     wait();                                    // gradients() are now sums over all ranks
 // Each micro-batch's gradient is added into flat buckets as soon as backward has finished it, and
 // taken out of the parameter's .grad. During the armed backward a bucket is handed to the
@@ -62,12 +68,22 @@ class GradientReducer {
   GradientReducer& operator=(const GradientReducer&) = delete;
 
   void begin_step();
+  // `to_mean` makes a gradient of the micro-batch, divided as above, the mean over its samples.
+  void begin_micro_batch(double to_mean);
   void arm();
   void wait();
 
   // In the parameters' order, with their sizes and strides; views of the buckets. Valid from wait()
   // to the next begin_step().
   std::span<const at::Tensor> gradients() const { return gradients_; }
+
+  // With sum_squares: one element, of the parameters' dtype and on their device, the same on every
+  // rank: the sum over all ranks and micro-batches of |g|^2, g being the mean gradient over the
+  // samples of that micro-batch. Summed in double precision on each rank; the sums ride with the
+  // last bucket, with no collective of their own (but where buckets change their dtype and nothing
+  // else rides). No bit of the gradients depends on it. Valid as gradients() are; undefined
+  // without sum_squares.
+  at::Tensor micro_batch_squares() const;
 
   // Empty until the first wait() has fixed it.
   const std::vector<int64_t>& order() const { return order_; }
@@ -96,7 +112,9 @@ class GradientReducer {
   void pack_all();
   void launch_ready_buckets();
   void complete(Bucket& bucket);
+  bool is_last(const Bucket& bucket) const { return &bucket == &buckets_.back(); }
   void launch(Bucket& bucket);
+  void launch_riding();
   void launch_rest();
   std::vector<int64_t> agreed_order();
 
@@ -109,8 +127,9 @@ class GradientReducer {
   std::mutex mutex_;  // hooks against each other; the user thread is outside backward then
   std::vector<Bucket> buckets_;
   std::vector<at::Tensor> gradients_;
-  at::Tensor extra_slot_;           // the end of the last bucket
-  Work extra_work_;                 // of the riding values, where buckets change their dtype
+  GradientSquares squares_;
+  at::Tensor riding_;               // the end of the last bucket: `extra`, then the squares
+  Work riding_work_;                // where buckets change their dtype
   std::vector<int64_t> bucket_of_;  // by parameter
   std::vector<bool> has_gradient_;  // by parameter, in this step
   std::vector<int64_t> observed_;   // order of the armed backward

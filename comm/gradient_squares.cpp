@@ -1,0 +1,89 @@
+#include "comm/gradient_squares.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+#include <c10/core/GradMode.h>
+
+#include <array>
+
+namespace largo::comm {
+
+namespace {
+
+// In one order whatever the machine's vectors are.
+template <class Number>
+double sum_of_squares(const at::Tensor& tensor) {
+  constexpr int64_t kLanes = 16;
+  const Number* const values = tensor.data_ptr<Number>();
+  const int64_t count = tensor.numel();
+  std::array<double, kLanes> lanes{};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const double value = values[i + lane];
+      lanes[lane] += value * value;
+    }
+  }
+  for (; i < count; ++i) {
+    const double value = values[i];
+    lanes[0] += value * value;
+  }
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+double sum_of_squares(const at::Tensor& given) {
+  const at::Tensor tensor =
+      given.is_non_overlapping_and_dense() ? given : given.contiguous();  // as an expanded sum is
+  if (tensor.scalar_type() == at::kFloat) return sum_of_squares<float>(tensor);
+  if (tensor.scalar_type() == at::kDouble) return sum_of_squares<double>(tensor);
+  return sum_of_squares<double>(tensor.to(at::kDouble));
+}
+
+}  // namespace
+
+void GradientSquares::begin_step() {
+  on_host_ = 0;
+  norms_.clear();
+  elsewhere_.reset();
+  to_mean_ = 1;
+}
+
+void GradientSquares::begin_micro_batch(double to_mean) {
+  close_micro_batch();
+  to_mean_ = to_mean;
+}
+
+void GradientSquares::add(const std::vector<at::Tensor>& gradients) {
+  if (gradients.empty()) return;
+  const at::NoGradGuard no_grad;
+  if (gradients.front().is_cpu()) {
+    for (const at::Tensor& gradient : gradients) {
+      on_host_ += to_mean_ * to_mean_ * sum_of_squares(gradient);
+    }
+    return;
+  }
+  for (at::Tensor& norm : at::_foreach_norm(gradients, 2, at::kDouble)) {
+    norms_.push_back(std::move(norm));
+  }
+}
+
+void GradientSquares::close_micro_batch() {
+  if (norms_.empty()) return;
+  const at::NoGradGuard no_grad;
+  const at::Tensor norm = at::linalg_vector_norm(at::stack(norms_), 2) * to_mean_;
+  elsewhere_ = elsewhere_.defined() ? at::addcmul(elsewhere_, norm, norm) : norm * norm;
+  norms_.clear();
+}
+
+void GradientSquares::store(const at::Tensor& slot) {
+  close_micro_batch();
+  if (elsewhere_.defined()) {
+    slot.copy_(elsewhere_);
+  } else {
+    slot.fill_(on_host_);
+  }
+}
+
+}  // namespace largo::comm
