@@ -5,6 +5,7 @@
 #include <c10/core/GradMode.h>
 
 #include <array>
+#include <utility>
 
 namespace largo::comm {
 

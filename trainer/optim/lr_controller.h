@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "comm/base/error.h"
 #include "trainer/optim/lr_schedule.h"
@@ -31,8 +32,9 @@ struct EvaluationNumbers {
 // Asked by the training loop. Every rank has one, gives it the same numbers and gets the same
 // answers. Its state goes into checkpoints.
 //
-// Within a step: observe_gradient(), then lr(); after it, in this order, observe() where a record
-// is due, observe_evaluation() where an evaluation is, state() where a checkpoint is.
+// Within a step: lr() and clock(), then, after the update, observe_gradient(). After it, in this
+// order: observe() and numbers() where a record is due, observe_evaluation() where an evaluation
+// is, state() where a checkpoint is.
 class LrController {
  public:
   virtual ~LrController() = default;
@@ -60,10 +62,14 @@ class LrController {
     return false;
   }
 
-  // Whether observe_gradient() must be called in every step: with the sums of its gradient, reduced
-  // over all ranks, before lr(step).
+  // Whether observe_gradient() must be called in every step, with the sums of its gradient: what is
+  // to be learnt of step `step` is for those that follow it.
   virtual bool wants_gradient_sums() const { return false; }
   virtual void observe_gradient(int64_t /*step*/, const GradientSums&) {}
+
+  // What a record of the last step says of this controller, by name; nothing where lr says it all.
+  using Numbers = std::vector<std::pair<std::string, double>>;
+  virtual Numbers numbers() const { return {}; }
 
   virtual bool done(int64_t completed_steps) const = 0;
 
