@@ -35,6 +35,27 @@ TEST(LinePlot, DrawsLinesAndLeavesGaps) {
   EXPECT_THAT(svg, Not(HasSubstr("nan")));
 }
 
+TEST(LinePlot, DecadesAreEquallyLongOnALogarithmicAxis) {
+  const std::string svg =
+      line_plot({.title = "t", .x_label = "x", .y_label = "y", .log_x = true},
+                {{"", {{-1, 9}, {0, 9}, {1e-2, 0}, {1e-1, 1}, {1, 2}, {100, 0}}}});
+  // 620 units for four decades; what has no logarithm is left out.
+  EXPECT_THAT(svg, HasSubstr("d=\"M80.00 384.00L235.00 212.00L390.00 40.00L700.00 384.00\""));
+  EXPECT_THAT(svg, HasSubstr(">0.01</text>"));
+  EXPECT_THAT(svg, HasSubstr(">100</text>"));
+  EXPECT_THAT(line_plot({.title = "t", .x_label = "x", .y_label = "y", .log_x = true}, {}),
+              Not(HasSubstr("nan")));
+}
+
+TEST(DecadeTicks, CoverTheRangeInPowersOfTen) {
+  EXPECT_THAT(decade_ticks(1e-3, 1, 8), ElementsAre(1e-3, 1e-2, 1e-1, 1));
+  EXPECT_THAT(decade_ticks(2, 30, 8), ElementsAre(1, 10, 100));
+  EXPECT_THAT(decade_ticks(5, 5, 8), ElementsAre(1, 10));
+  EXPECT_THAT(decade_ticks(1, 1, 8), ElementsAre(1, 10));
+  EXPECT_THAT(decade_ticks(1e-7, 10, 4), ElementsAre(1e-7, 1e-5, 1e-3, 1e-1, 10));
+  EXPECT_THAT(decade_ticks(1e-7, 1, 4), ElementsAre(1e-7, 1e-5, 1e-3, 1e-1, 10));
+}
+
 TEST(LinePlot, OfNothingIsStillADocument) {
   const std::string svg = line_plot({"t", "x", "y"}, {});
   EXPECT_THAT(svg, testing::StartsWith("<svg"));

@@ -46,10 +46,12 @@ std::string label(double x, double y, const char* anchor, const std::string& tex
 struct Axis {
   std::vector<double> ticks;
   double from_pixel, to_pixel;
+  bool log = false;
 
   double pixel(double value) const {
-    return from_pixel +
-           (value - ticks.front()) / (ticks.back() - ticks.front()) * (to_pixel - from_pixel);
+    const auto place = [&](double at) { return log ? std::log(at) : at; };
+    const double low = place(ticks.front()), high = place(ticks.back());
+    return from_pixel + (place(value) - low) / (high - low) * (to_pixel - from_pixel);
   }
 };
 
@@ -73,20 +75,35 @@ std::vector<double> round_ticks(double low, double high, int count) {
   return ticks;
 }
 
+std::vector<double> decade_ticks(double low, double high, int count) {
+  const double first = std::floor(std::log10(low) + 1e-9);
+  const double last = std::max(std::ceil(std::log10(high) - 1e-9), first + 1);
+  const double stride = std::ceil((last - first) / count);
+  std::vector<double> ticks;
+  for (double power = first; power < last + stride; power += stride) {
+    ticks.push_back(std::pow(10, power));
+  }
+  return ticks;
+}
+
 std::string line_plot(const PlotText& text, const std::vector<Line>& lines) {
+  const auto is_drawn = [&](double x, double y) {
+    return std::isfinite(x) && std::isfinite(y) && (x > 0 || !text.log_x);
+  };
   constexpr double kNone = std::numeric_limits<double>::infinity();
   double low_x = kNone, high_x = -kNone, low_y = kNone, high_y = -kNone;
   for (const Line& line : lines) {
     for (const auto& [x, y] : line.points) {
-      if (!std::isfinite(x) || !std::isfinite(y)) continue;
+      if (!is_drawn(x, y)) continue;
       low_x = std::min(low_x, x);
       high_x = std::max(high_x, x);
       low_y = std::min(low_y, y);
       high_y = std::max(high_y, y);
     }
   }
-  if (low_x == kNone) low_x = low_y = 0, high_x = high_y = 1;
-  const Axis x_axis = {round_ticks(low_x, high_x, 6), kLeft, kWidth - kRight};
+  if (low_x == kNone) low_x = text.log_x ? 0.1 : 0, low_y = 0, high_x = high_y = 1;
+  const Axis x_axis = {text.log_x ? decade_ticks(low_x, high_x, 8) : round_ticks(low_x, high_x, 6),
+                       kLeft, kWidth - kRight, text.log_x};
   const Axis y_axis = {round_ticks(low_y, high_y, 6), kHeight - kBottom, kTop};
 
   std::string svg = format(
@@ -118,11 +135,11 @@ std::string line_plot(const PlotText& text, const std::vector<Line>& lines) {
     std::string path;
     bool drawing = false;
     for (const auto& [x, y] : lines[i].points) {
-      const bool finite = std::isfinite(x) && std::isfinite(y);
-      if (finite) {
+      const bool drawn = is_drawn(x, y);
+      if (drawn) {
         path += format("%c%.2f %.2f", drawing ? 'L' : 'M', x_axis.pixel(x), y_axis.pixel(y));
       }
-      drawing = finite;
+      drawing = drawn;
     }
     svg +=
         "<path d=\"" + path + "\" fill=\"none\" stroke-width=\"1.5\" stroke=\"" + color + "\"/>\n";

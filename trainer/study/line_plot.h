@@ -16,6 +16,7 @@ struct PlotText {
   std::string title;
   std::string x_label;
   std::string y_label;
+  bool log_x = false;  // x > 0 only, on a logarithmic axis; others are gaps
 };
 
 // A whole SVG document of 720 x 440 units with axes from the data's ranges, round tick values and a
@@ -24,5 +25,8 @@ std::string line_plot(const PlotText& text, const std::vector<Line>& lines);
 
 // About `count` round values (1, 2 or 5 times a power of ten apart) that cover [low, high].
 std::vector<double> round_ticks(double low, double high, int count);
+
+// Powers of ten that cover [low, high], of at most `count` decades or else every second, third, ...
+std::vector<double> decade_ticks(double low, double high, int count);
 
 }  // namespace largo::study
