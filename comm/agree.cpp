@@ -1,6 +1,7 @@
 #include "comm/agree.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <exception>
 #include <string>
 #include <vector>
@@ -42,6 +43,23 @@ void on_rank_zero(const MpiSession& session, const std::function<void()>& local)
   if (outcome.empty()) return;
   throw AgreedError(static_cast<ExitCode>(static_cast<unsigned char>(outcome.front())),
                     outcome.substr(1));
+}
+
+void agree_on(const MpiSession& session, const std::vector<Fact>& facts) {
+  const std::string mine = to_bytes(facts);
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const char c : mine) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  const std::string short_form(reinterpret_cast<const char*>(&hash), sizeof hash);
+  const std::vector<std::string> of_all = session.all_gather(short_form);
+  if (std::equal(of_all.begin() + 1, of_all.end(), of_all.begin())) return;
+  const std::vector<std::string> hosts = session.all_gather(session.host());
+  const std::vector<std::string> full = session.all_gather(mine);
+  std::vector<RankFacts> ranks;
+  ranks.reserve(full.size());
+  for (size_t r = 0; r < full.size(); ++r) ranks.push_back({hosts[r], facts_from_bytes(full[r])});
+  const auto found = find_disagreement(ranks);
+  LARGO_CHECK(found.has_value(), "facts differ in their order only");
+  throw AgreedError(found->code, found->message);
 }
 
 }  // namespace largo::comm

@@ -8,6 +8,7 @@
 #include "comm/base/error.h"
 #include "comm/groups.h"
 #include "trainer/checkpoint/weights.h"
+#include "trainer/commands/agree_at_start.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/setup.h"
 #include "trainer/evaluate.h"
@@ -42,6 +43,7 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
     const auto problems = catalogs.models.check(model_spec(config, info));
     if (!problems.empty()) throw config.error(problems);
   });
+  agree_on_data(session, config, catalogs, index, info, device.device);
   const data::Datasets sets = load_data(config, catalogs, index, info, session);
   // Evaluation sums a few numbers only, on the host; the layers communicate in training alone.
   comm::CommOptions through_host = values.comm;
@@ -51,7 +53,7 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
   const comm::Groups groups = comm::make_groups(
       through_host, session,
       {.device = device.device, .overlap = false, .norm_ranks = all, .log_folder = {}});
-  const auto model = make_model(config, catalogs, info, groups, device.device);
+  const auto model = make_model(session, config, catalogs, info, groups, device.device);
   const Compute compute = {.device = device.device,
                            .autocast = autocast_of(values.train.precision)};
   comm::on_rank_zero(session, [&] {

@@ -12,6 +12,7 @@
 
 #include "comm/agree.h"
 #include "comm/base/error.h"
+#include "trainer/commands/agree_at_start.h"
 #include "trainer/data/memory_cache.h"
 #include "trainer/data/stage.h"
 #include "trainer/nn/state.h"
@@ -46,6 +47,7 @@ config::LoadedConfig load_on_all_ranks(const comm::MpiSession& session, Log& log
   source.bytes = session.broadcast(source.bytes);
   config::LoadedConfig loaded;
   comm::on_all_ranks(session, [&] { loaded = config::load_config(source, arguments.overrides); });
+  agree_on_program(session, loaded);
   for (const std::string& note : loaded.notes) log.note(note);
   return loaded;
 }
@@ -202,13 +204,15 @@ Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
           })};
 }
 
-std::shared_ptr<nn::Model> make_model(const config::LoadedConfig& config, const Catalogs& catalogs,
+std::shared_ptr<nn::Model> make_model(const comm::MpiSession& session,
+                                      const config::LoadedConfig& config, const Catalogs& catalogs,
                                       const data::DataInfo& info, const comm::Groups& groups,
                                       torch::Device device) {
   const auto seed = static_cast<uint64_t>(config.values.run.seed);
   auto model = catalogs.models.make(model_spec(config, info), groups.norms(), seed);
   model->to(dtype_of(config.values.train.precision));
   if (!device.is_cpu()) model->to(device);
+  agree_on_parameters(session, *model);
   // Equal already but for the last bits of hosts with another mathematics library.
   for (auto& [name, tensor] : nn::state_tensors(*model))
     groups.world->broadcast(tensor.detach(), 0);

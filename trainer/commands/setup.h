@@ -34,8 +34,9 @@ Catalogs make_catalogs();
 // Reads the file; Error{kInputMissing} where it cannot be.
 config::SourceText read_config_file(const std::string& path);
 
-// A collective: rank 0 reads, all ranks parse its bytes. Errors are AgreedErrors. Rank 0 says what
-// overrides dropped from the file.
+// A collective: rank 0 reads, all ranks parse its bytes and make sure that they are the same
+// program with the same overrides. Errors are AgreedErrors. Rank 0 says what overrides dropped from
+// the file.
 config::LoadedConfig load_on_all_ranks(const comm::MpiSession& session, Log& log,
                                        const ConfigArguments& arguments);
 
@@ -101,8 +102,9 @@ data::DataInfo describe_data(const config::LoadedConfig& config, const Catalogs&
 std::vector<int> norm_ranks(const nn::NormOptions& options, const comm::MpiSession& session);
 
 // The model with its initial weights, in the run's precision and on its device; the same on every
-// rank.
-std::shared_ptr<nn::Model> make_model(const config::LoadedConfig& config, const Catalogs& catalogs,
+// rank. A collective.
+std::shared_ptr<nn::Model> make_model(const comm::MpiSession& session,
+                                      const config::LoadedConfig& config, const Catalogs& catalogs,
                                       const data::DataInfo& info, const comm::Groups& groups,
                                       torch::Device device);
 

@@ -5,6 +5,7 @@
 
 #include "comm/agree.h"
 #include "comm/base/error.h"
+#include "trainer/commands/agree_at_start.h"
 
 namespace largo::commands {
 
@@ -58,6 +59,7 @@ RunInput read_run(const comm::MpiSession& session, Log& log, const ConfigArgumen
   std::optional<Prepared> prepared;
   comm::on_all_ranks(session,
                      [&] { prepared.emplace(prepare(config, catalogs, index, session.size())); });
+  agree_on_data(session, config, catalogs, index, prepared->info, device.device);
   return {std::move(config), std::move(device), std::move(catalogs), std::move(index),
           std::move(*prepared)};
 }
@@ -79,7 +81,8 @@ Training::Training(const RunInput& the_run, const comm::MpiSession& session,
                                 .norm_ranks = norm_ranks,
                                 .log_folder = log_folder,
                                 .share_gpu = run.config.values.run.share_gpu})),
-      learner(make_model(run.config, run.catalogs, run.prepared.info, groups, run.device.device),
+      learner(make_model(session, run.config, run.catalogs, run.prepared.info, groups,
+                         run.device.device),
               run.config.values.optimizer, run.config.values.train.ema,
               run.prepared.plan.global_batch()) {}
 
