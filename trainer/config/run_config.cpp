@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "trainer/optim/scaling.h"
+
 namespace largo::config {
 
 OptionTable make_table(RunConfig& config) {
@@ -22,8 +24,9 @@ OptionTable make_table(RunConfig& config) {
 
 std::vector<OptionProblem> check(const RunConfig& config) {
   std::vector<OptionProblem> all;
-  for (auto& found : {check(config.data), check(config.model), check(config.batch),
-                      check(config.optimizer), check(config.lr), check(config.train)}) {
+  for (auto& found :
+       {check(config.data), check(config.model), check(config.batch), check(config.optimizer),
+        check(config.lr), optim::check_scaling(config.lr, config.optimizer), check(config.train)}) {
     all.insert(all.end(), found.begin(), found.end());
   }
   return all;

@@ -5,18 +5,13 @@
 #include <utility>
 
 #include "comm/base/error.h"
+#include "trainer/optim/adascale.h"
 #include "trainer/optim/make_policy.h"
+#include "trainer/optim/scaling.h"
 
 namespace largo::optim {
 
 namespace {
-
-double factor_of(const LrOptions& options, int64_t global_batch) {
-  if (options.scaling == ScalingRule::kNone) return 1;
-  LARGO_CHECK(options.base_batch.has_value(), "lr.base_batch is missing; check() finds that");
-  const double k = static_cast<double>(global_batch) / static_cast<double>(*options.base_batch);
-  return options.scaling == ScalingRule::kLinear ? k : std::sqrt(k);
-}
 
 bool starts_after_warmup(const LrOptions& options) {
   if (options.policy_clock != PolicyClock::kByPolicy) {
@@ -38,11 +33,17 @@ double base_of(const LrOptions& options) {
 }
 
 std::string describe_scaling(const LrOptions& options, double peak, double factor,
-                             int64_t global_batch) {
+                             const ScheduleInputs& inputs) {
   if (options.scaling == ScalingRule::kNone) return concat("peak LR ", peak, " (no scaling)");
-  const char* rule = options.scaling == ScalingRule::kLinear ? "linear" : "sqrt";
-  return concat("peak LR ", peak, " = ", base_of(options), " × ", factor, " (", rule, ", batch ",
-                global_batch, " / ", *options.base_batch, ")");
+  const std::string why = concat(" (", word_of(options.scaling), ", batch ", inputs.global_batch,
+                                 " / ", *options.base_batch, ")");
+  if (options.scaling != ScalingRule::kAdaScale) {
+    return concat("peak LR ", peak, " = ", base_of(options), " × ", factor, why);
+  }
+  const double k = batch_factor(options, inputs.global_batch);
+  const StepBounds steps = adascale_bounds(inputs.total_steps, k);
+  return concat("peak LR ", peak, " × a gain of 1 to ", k, why, ", ", steps.least, " to ",
+                steps.most, " steps");
 }
 
 // A gamma above 1 may be too much for a long run.
@@ -56,8 +57,9 @@ void check_finite(const LrSchedule& schedule, int64_t total_steps) {
 
 }  // namespace
 
-std::string LrSchedule::describe_warmup(WarmupKind asked, double base) const {
-  if (asked == WarmupKind::kNone) return "; no warm-up";
+std::string LrSchedule::describe_warmup(const LrOptions& options, double base,
+                                        int64_t global_batch) const {
+  if (options.warmup.kind == WarmupKind::kNone) return "; no warm-up";
   if (warmup_ == WarmupKind::kNone) {
     return concat("; no warm-up, as it would start at the base LR ", base,
                   ", which the peak does not exceed");
@@ -66,7 +68,11 @@ std::string LrSchedule::describe_warmup(WarmupKind asked, double base) const {
                 : warmup_ == WarmupKind::kExponential ? "; exponential warm-up from "
                 : warmup_ == WarmupKind::kSigmoid     ? "; sigmoid warm-up from "
                                                       : "; warm-up from ",
-                warmup_start_, " for ", warmup_steps_, " steps");
+                warmup_start_, " for ", warmup_steps_, " steps",
+                options.scaling == ScalingRule::kLegw
+                    ? concat(" (", OptionCodec<Duration>::print(*options.warmup.length), " × ",
+                             batch_factor(options, global_batch), ")")
+                    : "");
 }
 
 double LrSchedule::lr(double step) const {
@@ -89,16 +95,15 @@ double LrSchedule::lr(double step) const {
 
 LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs) {
   LrSchedule schedule;
-  schedule.factor_ = factor_of(options, inputs.global_batch);
+  schedule.factor_ = lr_factor(options, inputs.global_batch);
   schedule.peak_ = base_of(options) * schedule.factor_;
 
   const WarmupStart& start = options.warmup.start;
   const bool from_base = start.kind == WarmupStart::Kind::kBase;
   if (options.warmup.kind != WarmupKind::kNone && !(from_base && schedule.factor_ <= 1)) {
-    LARGO_CHECK(options.warmup.length.has_value(), "lr.warmup.length is missing");
     schedule.warmup_ = options.warmup.kind;
     schedule.warmup_kappa_ = options.warmup.kappa;
-    schedule.warmup_steps_ = inputs.steps_of(*options.warmup.length);
+    schedule.warmup_steps_ = inputs.steps_of(scaled_warmup(options, inputs.global_batch));
   }
 
   const bool after_warmup = starts_after_warmup(options);
@@ -132,9 +137,9 @@ LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs)
   }
   check_finite(schedule, inputs.total_steps);
 
-  schedule.description_ =
-      describe_scaling(options, schedule.peak_, schedule.factor_, inputs.global_batch) +
-      schedule.describe_warmup(options.warmup.kind, base) + "; " + text;
+  schedule.description_ = describe_scaling(options, schedule.peak_, schedule.factor_, inputs) +
+                          schedule.describe_warmup(options, base, inputs.global_batch) + "; " +
+                          text;
   if (schedule.warmup_steps_ > 0 && kind != PolicyKind::kConstant) {
     schedule.description_ += after_warmup ? " after it" : " counted from the start of training";
   }

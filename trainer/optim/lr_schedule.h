@@ -11,7 +11,8 @@
 
 namespace largo::optim {
 
-// What a schedule needs to know of the run.
+// What a schedule needs to know of the run. Under lr.scaling adascale its steps are those of a run
+// at base_batch: total_steps and steps_of count them, and so do LrSchedule's steps.
 struct ScheduleInputs {
   int64_t global_batch = 0;
   int64_t total_steps = 0;
@@ -46,7 +47,7 @@ class LrSchedule {
   friend LrSchedule make_schedule(const LrOptions&, const ScheduleInputs&);
   LrSchedule() = default;
 
-  std::string describe_warmup(WarmupKind asked, double base) const;
+  std::string describe_warmup(const LrOptions& options, double base, int64_t global_batch) const;
 
   double factor_ = 1;
   double peak_ = 0;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/base/error.h"
+#include "trainer/optim/scaling.h"
 
 namespace largo {
 
@@ -75,12 +76,21 @@ void declare_options(OptionTable& table, LrOptions& options) {
             {.description = "global batch that every learning rate of this file is stated at; "
                             "needed unless lr.scaling is none",
              .unit = "samples"});
-  table.add_choice<ScalingRule>("lr.scaling", options.scaling,
-                                {{"none", ScalingRule::kNone},
-                                 {"linear", ScalingRule::kLinear},
-                                 {"sqrt", ScalingRule::kSqrt}},
-                                {.description = "what learning rates are multiplied by: 1, k or "
-                                                "sqrt(k), with k = batch.global / lr.base_batch"});
+  table.add_choice<ScalingRule>(
+      "lr.scaling", options.scaling,
+      {{"none", ScalingRule::kNone},
+       {"linear", ScalingRule::kLinear},
+       {"sqrt", ScalingRule::kSqrt},
+       {"legw", ScalingRule::kLegw},
+       {"adam_sqrt", ScalingRule::kAdamSqrt},
+       {"adascale", ScalingRule::kAdaScale}},
+      {.description = "what learning rates are multiplied by, with k = "
+                      "batch.global / lr.base_batch: none 1, linear k, "
+                      "the others sqrt(k). legw: also k times the "
+                      "warm-up; adam_sqrt: also 1 - beta times k, epsilon "
+                      "/ sqrt(k); adascale: a gain of 1 to k by each "
+                      "step's gradients, and train.length, lengths and "
+                      "milestones count steps of lr.base_batch"});
   declare_warmup(table, options.warmup);
   declare_policy(table, "lr.policy", options.policy);
   table.add_choice<PolicyClock>(
@@ -101,10 +111,8 @@ std::optional<ScalingRule> default_scaling(const OptimizerOptions& optimizer) {
 std::vector<OptionProblem> check(const LrOptions& options) {
   std::vector<OptionProblem> problems;
   if (options.scaling != ScalingRule::kNone && !options.base_batch) {
-    problems.push_back(
-        {"lr.base_batch",
-         concat("needed by scaling ", options.scaling == ScalingRule::kLinear ? "linear" : "sqrt",
-                ": 0.1 is Goyal's at 256, He's for CIFAR at 128")});
+    problems.push_back({"lr.base_batch", concat("needed by scaling ", word_of(options.scaling),
+                                                ": 0.1 is Goyal's at 256, He's for CIFAR at 128")});
   }
   if (options.warmup.kind != WarmupKind::kNone) {
     if (!options.warmup.length) {

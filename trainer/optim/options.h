@@ -13,7 +13,7 @@
 
 namespace largo::optim {
 
-enum class ScalingRule { kNone, kLinear, kSqrt };
+enum class ScalingRule { kNone, kLinear, kSqrt, kLegw, kAdamSqrt, kAdaScale };  // scaling.h
 enum class WarmupKind { kNone, kConstant, kGradual, kExponential, kSigmoid };
 enum class PolicyClock { kByPolicy, kGlobal, kAfterWarmup };
 
