@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <climits>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -31,6 +32,7 @@ void tune_allocator() {
 
 int main(int argc, char** argv) {
   tune_allocator();
+  std::signal(SIGXFSZ, SIG_IGN);  // beyond the limit of a file's size write() fails, and says so
   CLI::App app("Largo: large-batch distributed training of image classifiers.", "largo");
   app.footer(
       "Examples\n"

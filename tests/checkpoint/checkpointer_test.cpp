@@ -12,11 +12,13 @@
 #include "comm/thread_communicator.h"
 #include "tests/checkpoint/temporary_folder.h"
 #include "trainer/base/atomic_file.h"
+#include "trainer/base/xxh64.h"
 
 namespace largo::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::UnorderedElementsAre;
@@ -32,6 +34,10 @@ class CheckpointerTest : public testing::Test {
  protected:
   Checkpointer make(int64_t keep = 2) {
     return Checkpointer({.keep = keep}, directory_, self_, log_);
+  }
+  std::optional<fs::path> latest() const {
+    const std::vector<fs::path> paths = Store(directory_).complete();
+    return paths.empty() ? std::nullopt : std::optional(paths.front());
   }
   std::vector<std::string> names() const {
     std::vector<std::string> names;
@@ -58,10 +64,10 @@ class CheckpointerTest : public testing::Test {
 
 TEST_F(CheckpointerTest, LoadsWhatItSaved) {
   Checkpointer checkpointer = make();
-  EXPECT_EQ(checkpointer.latest(), std::nullopt);
+  EXPECT_EQ(latest(), std::nullopt);
   checkpointer.save(500, state_of(1.5));
-  EXPECT_EQ(checkpointer.latest(), directory_ / "step-00000500");
-  const LoadedState loaded = checkpointer.load(*checkpointer.latest());
+  EXPECT_EQ(latest(), directory_ / "step-00000500");
+  const LoadedState loaded = checkpointer.load(*latest());
   EXPECT_TRUE(at::equal(loaded.model.at("weight"), at::full({2, 3}, 1.5)));
   EXPECT_TRUE(at::equal(loaded.optimizer.at("weight.momentum"), at::full({2, 3}, -1.5)));
   EXPECT_EQ(loaded.json, "{\"value\": 1.5}");
@@ -80,7 +86,7 @@ TEST_F(CheckpointerTest, WithoutDoneThereIsNoCheckpoint) {
   checkpointer.save(1, state_of(1));
   checkpointer.save(2, state_of(2));
   fs::remove(directory_ / "step-00000002" / "DONE");  // as if killed before it was written
-  EXPECT_EQ(checkpointer.latest(), directory_ / "step-00000001");
+  EXPECT_EQ(latest(), directory_ / "step-00000001");
   EXPECT_THAT(
       error_of(ExitCode::kInputMissing, [&] { checkpointer.load(directory_ / "step-00000002"); }),
       HasSubstr("DONE"));
@@ -93,7 +99,7 @@ TEST_F(CheckpointerTest, RemovesWhatKilledRunsLeft) {
   fs::create_directories(directory_ / "step-00000007.tmp-replaced-123");
   fs::create_directories(directory_ / "notes");  // somebody else's
   Checkpointer checkpointer = make();
-  EXPECT_EQ(checkpointer.latest(), std::nullopt);
+  EXPECT_EQ(latest(), std::nullopt);
   checkpointer.save(8, state_of(1));
   EXPECT_THAT(names(), UnorderedElementsAre("notes", "step-00000008"));
 }
@@ -103,14 +109,14 @@ TEST_F(CheckpointerTest, ReplacesTheSameStep) {
   checkpointer.save(5, state_of(1));
   checkpointer.save(5, state_of(2));
   EXPECT_THAT(names(), ElementsAre("step-00000005"));
-  EXPECT_EQ(checkpointer.load(*checkpointer.latest()).json, "{\"value\": 2}");
+  EXPECT_EQ(checkpointer.load(*latest()).json, "{\"value\": 2}");
 }
 
 TEST_F(CheckpointerTest, SetsAsideTheLaterStepsOfACourseGivenUp) {
   Checkpointer checkpointer = make();
   checkpointer.save(50, state_of(1));
   checkpointer.save(10, state_of(2));
-  EXPECT_EQ(checkpointer.latest(), directory_ / "step-00000010");
+  EXPECT_EQ(latest(), directory_ / "step-00000010");
   EXPECT_THAT(names(), UnorderedElementsAre("step-00000010", "step-00000050.abandoned"));
   EXPECT_THAT(log_text(), HasSubstr("step 50 set aside"));
 }
@@ -140,10 +146,11 @@ TEST_F(CheckpointerTest, AFailedSaveLeavesTheOlderOnes) {
   for (const int64_t step : {1, 2}) {
     const FileSizeLimit limit(16);
     EXPECT_THAT(error_of(ExitCode::kIo, [&] { checkpointer.save(step, state_of(2)); }),
-                HasSubstr("File too large"));
+                AllOf(HasSubstr("File too large"), HasSubstr(concat("step ", step)),
+                      HasSubstr("older checkpoints are as they were")));
   }
   EXPECT_THAT(names(), ElementsAre("step-00000001"));
-  EXPECT_EQ(checkpointer.load(*checkpointer.latest()).json, "{\"value\": 1}");
+  EXPECT_EQ(checkpointer.load(*latest()).json, "{\"value\": 1}");
 }
 
 // As NCCL's: once a sum has failed every call throws.
@@ -170,7 +177,7 @@ TEST_F(CheckpointerTest, WhatAFailedCollectiveLeftIsNoCheckpoint) {
   Checkpointer checkpointer({.keep = 2}, directory_, failed, log_);
   for (const int64_t step : {6, 7}) {  // the same step too
     error_of(ExitCode::kUnavailable, [&] { checkpointer.save(step, state_of(-1)); });
-    EXPECT_EQ(make().latest(), directory_ / "step-00000006");
+    EXPECT_EQ(latest(), directory_ / "step-00000006");
   }
   EXPECT_EQ(make().load(directory_ / "step-00000006").json, "{\"value\": 2}");
   make().save(8, state_of(3));
@@ -187,13 +194,46 @@ TEST_F(CheckpointerTest, SaysWhyItCannotWrite) {
 TEST_F(CheckpointerTest, CorruptedFilesAreBadData) {
   Checkpointer checkpointer = make();
   checkpointer.save(1, state_of(1));
-  const fs::path model = *checkpointer.latest() / "model.safetensors";
+  const fs::path model = *latest() / "model.safetensors";
   fs::resize_file(model, fs::file_size(model) - 1);
-  EXPECT_THAT(error_of(ExitCode::kBadData, [&] { checkpointer.load(*checkpointer.latest()); }),
+  EXPECT_THAT(error_of(ExitCode::kBadData, [&] { checkpointer.load(*latest()); }),
               HasSubstr(model.string()));
   fs::remove(model);
-  EXPECT_THAT(error_of(ExitCode::kInputMissing, [&] { checkpointer.load(*checkpointer.latest()); }),
+  EXPECT_THAT(error_of(ExitCode::kBadData, [&] { checkpointer.load(*latest()); }),
               HasSubstr(model.string()));
+}
+
+TEST_F(CheckpointerTest, TheNewestUndamagedOneIsLoadedWithAWarning) {
+  Checkpointer checkpointer = make(3);
+  EXPECT_FALSE(checkpointer.load_newest());
+  for (const int64_t step : {1, 2, 3}) checkpointer.save(step, state_of(static_cast<double>(step)));
+  EXPECT_EQ(checkpointer.load_newest()->json, "{\"value\": 3}");
+  EXPECT_EQ(log_text(), "");
+  fs::resize_file(directory_ / "step-00000003" / "optimizer.safetensors", 10);
+  fs::remove(directory_ / "step-00000002" / "state.json");
+  const auto loaded = checkpointer.load_newest();
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->json, "{\"value\": 1}");
+  EXPECT_EQ(loaded->path, directory_ / "step-00000001");
+  const std::string warning = log_text();
+  for (const std::string words : {"passed over", "step-00000003/optimizer.safetensors has 10 bytes",
+                                  "step-00000002/state.json", "goes on from", "step-00000001"}) {
+    EXPECT_THAT(warning, HasSubstr(words));
+  }
+  // Never in silence: without a checkpoint that can be read, training does not start from nothing.
+  fs::remove(directory_ / "step-00000001" / "manifest.json");
+  EXPECT_THAT(error_of(ExitCode::kBadData, [&] { checkpointer.load_newest(); }),
+              HasSubstr("every checkpoint is damaged"));
+}
+
+TEST_F(CheckpointerTest, AnotherFormatIsNotPassedOver) {
+  Checkpointer checkpointer = make(3);
+  for (const int64_t step : {1, 2}) checkpointer.save(step, state_of(1));
+  const std::string text = "largo checkpoint, version 7, step 2\n";
+  write_file(directory_ / "step-00000002" / "DONE",
+             concat(text, "xxh64 ", hex16(xxh64(std::as_bytes(std::span(text)))), '\n'));
+  EXPECT_THAT(error_of(ExitCode::kBadData, [&] { checkpointer.load_newest(); }),
+              HasSubstr("format version 7"));
 }
 
 TEST(CheckpointerRanks, RankZeroWritesAndAllRanksRead) {
@@ -202,13 +242,14 @@ TEST(CheckpointerRanks, RankZeroWritesAndAllRanksRead) {
     Log log;
     log.set_rank(comm.rank(), comm.size(), "test");
     Checkpointer checkpointer({.keep = 1}, folder.path() / "checkpoints", comm, log);
-    EXPECT_EQ(checkpointer.latest(), std::nullopt);
+    EXPECT_FALSE(checkpointer.load_newest());
     // Only rank 0's state counts.
     checkpointer.save(1, state_of(comm.rank() + 1));
     checkpointer.save(2, state_of(comm.rank() + 10));
-    const auto latest = checkpointer.latest();
-    ASSERT_EQ(latest, folder.path() / "checkpoints" / "step-00000002");
-    const LoadedState loaded = checkpointer.load(*latest);
+    const auto newest = checkpointer.load_newest();
+    ASSERT_TRUE(newest);
+    EXPECT_EQ(newest->path, folder.path() / "checkpoints" / "step-00000002");
+    const LoadedState loaded = checkpointer.load(newest->path);
     EXPECT_EQ(loaded.json, "{\"value\": 10}");
     EXPECT_TRUE(at::equal(loaded.model.at("weight"), at::full({2, 3}, 10.0)));
     EXPECT_TRUE(at::equal(loaded.optimizer.at("weight.momentum"), at::full({2, 3}, -10.0)));
@@ -236,7 +277,7 @@ TEST(CheckpointerRanks, RankZerosErrorIsEverybodys) {
     expect(ExitCode::kInputMissing, "no complete checkpoint",
            [&] { checkpointer.load(folder.path() / "none"); });
     // The communicator still works.
-    EXPECT_EQ(checkpointer.latest(), std::nullopt);
+    checkpointer.load_newest();
   });
   EXPECT_EQ(alike, 6);
 }

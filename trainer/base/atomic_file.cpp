@@ -42,23 +42,15 @@ class FileDescriptor {
   int fd_;
 };
 
-void write_all(int fd, std::span<const std::byte> bytes, const fs::path& path) {
+// False, with errno, where it cannot.
+bool write_all(int fd, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      fail_io("write", path, errno);
-    }
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
     bytes = bytes.subspan(static_cast<size_t>(written));
   }
-}
-
-void write_and_sync(const fs::path& path, std::span<const std::span<const std::byte>> chunks) {
-  FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (file.get() < 0) fail_io("create", path, errno);
-  for (const std::span<const std::byte> chunk : chunks) write_all(file.get(), chunk, path);
-  if (::fsync(file.get()) != 0) fail_io("bring to disk", path, errno);
-  if (file.close() != 0) fail_io("close", path, errno);
+  return true;
 }
 
 // The folder that holds `path`; a bare file name's is the current one.
@@ -68,11 +60,32 @@ fs::path folder_of(const fs::path& path) {
 
 }  // namespace
 
+void write_file(const fs::path& path, std::span<const std::span<const std::byte>> chunks) {
+  FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (file.get() < 0) fail_io("create", path, errno);
+  size_t bytes = 0;
+  for (const std::span<const std::byte> chunk : chunks) bytes += chunk.size();
+  const auto fail_with_size = [&](const char* verb) {
+    const int error = errno;
+    fail_io(concat(verb, " the ", bytes, " bytes of").c_str(), path, error);
+  };
+  for (const std::span<const std::byte> chunk : chunks) {
+    if (!write_all(file.get(), chunk)) fail_with_size("write");
+  }
+  if (::fsync(file.get()) != 0) fail_with_size("bring to disk");
+  if (file.close() != 0) fail_with_size("bring to disk");
+}
+
+void write_file(const fs::path& path, std::string_view text) {
+  const std::span<const std::byte> chunk = std::as_bytes(std::span(text));
+  write_file(path, std::span(&chunk, 1));
+}
+
 void write_file_atomically(const fs::path& path,
                            std::span<const std::span<const std::byte>> chunks) {
   const fs::path temporary = path.string() + concat(".tmp-", ::getpid());
   try {
-    write_and_sync(temporary, chunks);
+    write_file(temporary, chunks);
     if (::rename(temporary.c_str(), path.c_str()) != 0) fail_io("write", path, errno);
   } catch (const Error&) {
     ::unlink(temporary.c_str());

@@ -10,7 +10,8 @@
 
 namespace largo {
 
-// All of these throw Error{kIo} with the path and the system's reason, unless said otherwise.
+// All of these throw Error{kIo} with the path, the system's reason and, where bytes could not be
+// written, how many they are, unless said otherwise.
 
 // Writes the chunks one after the other into a temporary file in the same folder, brings it to
 // disk, renames it to `path` (replacing what was there) and brings the folder to disk.
@@ -18,6 +19,12 @@ namespace largo {
 void write_file_atomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> chunks);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// Writes a new file, or over an old one, and brings it to disk: for folders that nobody reads yet.
+// What was written of it stays on failure.
+void write_file(const std::filesystem::path& path,
+                std::span<const std::span<const std::byte>> chunks);
+void write_file(const std::filesystem::path& path, std::string_view text);
 
 // The whole file. Throws Error{kInputMissing} where there is none, Error{kBadData} where it is
 // larger than max_bytes.

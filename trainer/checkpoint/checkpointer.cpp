@@ -1,18 +1,13 @@
 #include "trainer/checkpoint/checkpointer.h"
 
 #include <ATen/ATen.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <cstdio>
-#include <string_view>
+#include <span>
 #include <utility>
 
 #include "comm/base/as_agreed.h"
 #include "comm/base/error.h"
-#include "trainer/base/atomic_file.h"
 
 namespace largo::checkpoint {
 
@@ -20,109 +15,104 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr uint64_t kMaxFileBytes = uint64_t{1} << 40;
 constexpr int64_t kBroadcastBytes = int64_t{256} << 20;  // at a time: counts of MPI are 32 bits
-constexpr std::string_view kPrefix = "step-";
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr const char* kJson = "state.json";
-constexpr const char* kDone = "DONE";
 
-std::string folder_name(int64_t step) {
-  std::array<char, 32> name;
-  std::snprintf(name.data(), name.size(), "step-%08lld", static_cast<long long>(step));
-  return name.data();
-}
-
-// The step of "step-00000500"; nullopt for anything else, "step-00000500.tmp-17" too.
-std::optional<int64_t> step_of(const std::string& name) {
-  if (!name.starts_with(kPrefix)) return std::nullopt;
-  int64_t step = 0;
-  const char* end = name.data() + name.size();
-  const auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), end, step);
-  if (error != std::errc() || stop != end || name != folder_name(step)) return std::nullopt;
-  return step;
-}
-
-struct Found {
-  int64_t step;
-  fs::path path;
-  bool is_complete;
-};
-
-// By step. None where the directory is not there.
-std::vector<Found> find_checkpoints(const fs::path& directory) {
-  std::vector<Found> found;
-  if (!fs::exists(directory)) return found;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    const std::optional<int64_t> step = step_of(entry.path().filename().string());
-    if (step) found.push_back({*step, entry.path(), fs::exists(entry.path() / kDone)});
+// Checked, and with the files that every checkpoint has.
+CheckpointBytes read_whole(const fs::path& path) {
+  CheckpointBytes files = read_checkpoint(path);
+  for (const char* name : {kModel, kOptimizer, kJson}) {
+    if (!files.contains(name)) {
+      fail(ExitCode::kBadData, path.string(), " has no file ", name, " in its manifest");
+    }
   }
-  std::sort(found.begin(), found.end(),
-            [](const Found& a, const Found& b) { return a.step < b.step; });
-  return found;
-}
-
-// DONE first: what is left by a kill in between is no checkpoint.
-void remove_checkpoint(const fs::path& path) {
-  fs::remove(path / kDone);
-  fs::remove_all(path);
-}
-
-fs::path free_abandoned_name(const fs::path& path) {
-  fs::path name = path.string() + ".abandoned";
-  for (int n = 2; fs::exists(name); ++n) name = path.string() + concat(".abandoned-", n);
-  return name;
+  return files;
 }
 
 }  // namespace
 
 Checkpointer::Checkpointer(const CheckpointOptions& options, fs::path directory,
                            comm::Communicator& comm, Log& log)
-    : options_(options), directory_(std::move(directory)), comm_(comm), log_(log) {}
+    : options_(options), store_(std::move(directory)), comm_(comm), log_(log) {}
 
 fs::path Checkpointer::save(int64_t step, const State& state) {
-  on_root([&] { write(step, state); });
+  on_root([&] {
+    const EncodedTensors model(state.model, {{"format", "pt"}});
+    const EncodedTensors optimizer(state.optimizer, {{"format", "pt"}});
+    const std::vector<CheckpointFile> files = {{kModel, model.chunks()},
+                                               {kOptimizer, optimizer.chunks()},
+                                               {kJson, {std::as_bytes(std::span(state.json))}}};
+    store_.write(step, state.top1, files);
+  });
   // Reading a GPU's tensors has waited for the sums that made them. Where one of those failed, the
   // communicator has said so by now, and what was written never counts as a checkpoint.
-  on_root([&] { publish(step); });
-  if (comm_.rank() == 0) clear_up(step);
-  return directory_ / folder_name(step);
+  on_root([&] { store_.publish(step); });
+  if (comm_.rank() == 0) {
+    store_.clear_up(step, options_.keep, options_.keep_best,
+                    [&](const std::string& message) { log_.warn(message); });
+  }
+  return store_.path_of(step);
 }
 
-std::optional<fs::path> Checkpointer::latest() {
-  std::vector<std::byte> path;
+std::optional<LoadedState> Checkpointer::load_newest() {
+  CheckpointBytes files;
+  fs::path chosen;
   on_root([&] {
-    const std::vector<Found> found = find_checkpoints(directory_);
-    const auto newest = std::find_if(found.rbegin(), found.rend(),
-                                     [](const Found& one) { return one.is_complete; });
-    if (newest == found.rend()) return;
-    const std::string text = newest->path.string();
-    const auto bytes = std::as_bytes(std::span(text));
-    path.assign(bytes.begin(), bytes.end());
+    std::string damage;
+    const std::vector<fs::path> paths = store_.complete();
+    for (const fs::path& path : paths) {
+      try {
+        files = read_whole(path);
+        chosen = path;
+      } catch (const UnknownVersion&) {
+        throw;
+      } catch (const Error& error) {
+        if (error.code() != ExitCode::kBadData) throw;
+        damage += concat("\n  ", error.what());
+        continue;
+      }
+      break;
+    }
+    if (chosen.empty() && !paths.empty()) {
+      fail(ExitCode::kBadData, "every checkpoint is damaged:", damage,
+           "\nStart anew with --fresh (the old directory is kept under another name), or with "
+           "checkpoint.resume=never");
+    }
+    if (!damage.empty()) {
+      log_.warn(concat("damaged checkpoints are passed over, and training goes on from ",
+                       chosen.string(), ':', damage));
+    }
   });
+  const std::string text = chosen.string();
+  const auto characters = std::as_bytes(std::span(text));
+  std::vector<std::byte> path(characters.begin(), characters.end());
   broadcast_bytes(path);
   if (path.empty()) return std::nullopt;
-  return fs::path(std::string(reinterpret_cast<const char*>(path.data()), path.size()));
+  return share(files, std::string(reinterpret_cast<const char*>(path.data()), path.size()));
 }
 
 LoadedState Checkpointer::load(const fs::path& path) {
-  on_root([&] {
-    if (!fs::exists(path / kDone)) {
-      fail(ExitCode::kInputMissing, path.string(), " is no complete checkpoint: it has no file ",
-           kDone);
-    }
-  });
-  LoadedState state;
-  // All ranks parse the same bytes, and so fail alike.
-  const auto parse = [&](const fs::path& file) {
-    const std::vector<std::byte> bytes = read_everywhere(file);
-    return as_agreed([&] { return parse_tensors(bytes, file.string()); });
+  CheckpointBytes files;
+  on_root([&] { files = read_whole(path); });
+  return share(files, path);
+}
+
+// All ranks parse the same bytes, and so fail alike. `files` are rank 0's.
+LoadedState Checkpointer::share(CheckpointBytes& files, const fs::path& path) {
+  LoadedState state = {.path = path, .model = {}, .optimizer = {}, .json = {}};
+  const auto parse = [&](const char* name) {
+    broadcast_bytes(files[name]);
+    TensorMap tensors =
+        as_agreed([&] { return parse_tensors(files[name], (path / name).string()); });
+    files.erase(name);
+    return tensors;
   };
-  state.model = parse(path / kModel);
-  state.optimizer = parse(path / kOptimizer);
-  const std::vector<std::byte> json = read_everywhere(path / kJson);
-  state.json.assign(reinterpret_cast<const char*>(json.data()), json.size());
+  state.model = parse(kModel);
+  state.optimizer = parse(kOptimizer);
+  broadcast_bytes(files[kJson]);
+  state.json.assign(reinterpret_cast<const char*>(files[kJson].data()), files[kJson].size());
   return state;
 }
 
@@ -161,82 +151,6 @@ void Checkpointer::broadcast_bytes(std::vector<std::byte>& bytes) {
   for (int64_t begin = 0; begin < total; begin += kBroadcastBytes) {
     const int64_t length = std::min(kBroadcastBytes, total - begin);
     comm_.broadcast(at::from_blob(bytes.data() + begin, {length}, at::kByte), 0);
-  }
-}
-
-std::vector<std::byte> Checkpointer::read_everywhere(const fs::path& path) {
-  std::vector<std::byte> bytes;
-  on_root([&] { bytes = read_file(path, kMaxFileBytes); });
-  broadcast_bytes(bytes);
-  return bytes;
-}
-
-fs::path Checkpointer::temporary_folder(int64_t step) const {
-  return directory_ / (folder_name(step) + concat(".tmp-", ::getpid()));
-}
-
-// Under a name that is nobody's yet.
-void Checkpointer::write(int64_t step, const State& state) const {
-  const fs::path temporary = temporary_folder(step);
-  try {
-    fs::remove_all(temporary);
-    make_directories(temporary);
-    save_tensors(temporary / kModel, state.model, {{"format", "pt"}});
-    save_tensors(temporary / kOptimizer, state.optimizer, {{"format", "pt"}});
-    write_file_atomically(temporary / kJson, state.json);
-  } catch (const std::exception&) {
-    std::error_code ignored;  // the first error is the one to report
-    fs::remove_all(temporary, ignored);
-    throw;
-  }
-}
-
-void Checkpointer::publish(int64_t step) const {
-  const fs::path path = directory_ / folder_name(step);
-  const fs::path temporary = temporary_folder(step);
-  const fs::path replaced = path.string() + concat(".tmp-replaced-", ::getpid());
-  try {
-    fs::remove_all(replaced);
-    if (fs::exists(path)) fs::rename(path, replaced);
-    fs::rename(temporary, path);
-    sync_directory(directory_);
-    write_file_atomically(path / kDone, concat("step ", step, '\n'));
-  } catch (const std::exception&) {
-    std::error_code ignored;  // the first error is the one to report
-    fs::remove_all(temporary, ignored);
-    if (fs::exists(replaced, ignored)) {
-      fs::remove_all(path, ignored);
-      fs::rename(replaced, path, ignored);
-    }
-    throw;
-  }
-}
-
-void Checkpointer::clear_up(int64_t step) noexcept {
-  try {
-    int64_t kept = 0;
-    std::vector<Found> found = find_checkpoints(directory_);
-    std::reverse(found.begin(), found.end());
-    for (const Found& one : found) {
-      if (!one.is_complete) {
-        remove_checkpoint(one.path);
-      } else if (one.step > step) {
-        const fs::path name = free_abandoned_name(one.path);
-        fs::rename(one.path, name);
-        log_.warn(concat("checkpoint of the later step ", one.step, " set aside as ", name.string(),
-                         ": training went back to before it"));
-      } else if (++kept > options_.keep) {
-        remove_checkpoint(one.path);
-      }
-    }
-    for (const fs::directory_entry& entry : fs::directory_iterator(directory_)) {
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with(kPrefix) && name.find(".tmp-") != std::string::npos) {
-        fs::remove_all(entry.path());
-      }
-    }
-  } catch (const std::exception& error) {
-    log_.warn(concat("cannot clear up old checkpoints: ", error.what()));
   }
 }
 

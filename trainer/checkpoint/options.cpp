@@ -38,6 +38,11 @@ void declare_options(OptionTable& table, CheckpointOptions& options) {
              .effect = Effect::kOutput});
   table.add("checkpoint.keep", options.keep, at_least<int64_t>(1),
             {.description = "newest checkpoints that stay", .effect = Effect::kOutput});
+  table.add("checkpoint.keep_best", options.keep_best, Range<bool>{},
+            {.description = "keep the checkpoint of the highest top-1 on the validation set as "
+                            "well (the earliest of several), and write one whenever an evaluation "
+                            "finds a higher one",
+             .effect = Effect::kOutput});
   table.add("checkpoint.resume", options.resume,
             Range<std::string>{"auto, never or a checkpoint's directory",
                                [](const std::string& text) { return !text.empty(); }},

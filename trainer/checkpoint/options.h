@@ -14,6 +14,7 @@ namespace largo::checkpoint {
 struct CheckpointOptions {
   std::variant<Duration, Time> every = Duration{1, Duration::Unit::kEpochs};
   int64_t keep = 2;             // newest complete ones that stay
+  bool keep_best = true;        // and the one of the highest validation top-1
   std::string resume = "auto";  // auto | never | the folder of a checkpoint
 };
 

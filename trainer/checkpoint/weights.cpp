@@ -51,21 +51,31 @@ std::string description(const at::Tensor& tensor) {
 
 }  // namespace
 
-void save_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
-                  const std::map<std::string, std::string>& metadata) {
-  std::vector<at::Tensor> contiguous;  // keeps what the spans point to
+EncodedTensors::EncodedTensors(const NamedTensors& tensors,
+                               const std::map<std::string, std::string>& metadata) {
+  contiguous_.reserve(tensors.size());
   std::vector<TensorBytes> described;
+  described.reserve(tensors.size());
   for (const auto& [name, tensor] : tensors) {
-    const at::Tensor& bytes = contiguous.emplace_back(tensor.detach().to(at::kCPU).contiguous());
+    const at::Tensor& bytes = contiguous_.emplace_back(tensor.detach().to(at::kCPU).contiguous());
     described.push_back({name,
                          dtype_name(bytes),
                          bytes.sizes().vec(),
                          {static_cast<const std::byte*>(bytes.const_data_ptr()), bytes.nbytes()}});
   }
-  const SafetensorsFile file = make_safetensors(std::move(described), metadata);
-  std::vector<std::span<const std::byte>> chunks = {std::as_bytes(std::span(file.header))};
-  for (const TensorBytes& tensor : file.tensors) chunks.push_back(tensor.bytes);
-  write_file_atomically(path, chunks);
+  file_ = make_safetensors(std::move(described), metadata);
+}
+
+std::vector<std::span<const std::byte>> EncodedTensors::chunks() const {
+  std::vector<std::span<const std::byte>> chunks = {std::as_bytes(std::span(file_.header))};
+  chunks.reserve(1 + file_.tensors.size());
+  for (const TensorBytes& tensor : file_.tensors) chunks.push_back(tensor.bytes);
+  return chunks;
+}
+
+void save_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                  const std::map<std::string, std::string>& metadata) {
+  write_file_atomically(path, EncodedTensors(tensors, metadata).chunks());
 }
 
 TensorMap load_tensors(const std::filesystem::path& path) {

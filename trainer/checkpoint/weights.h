@@ -11,13 +11,27 @@
 #include <utility>
 #include <vector>
 
+#include "trainer/base/safetensors.h"
+
 namespace largo::checkpoint {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 using TensorMap = std::map<std::string, at::Tensor>;
 
-// Writes the tensors, of any device and layout, as contiguous row-major ones: the shapes that
-// PyTorch shows. The file is there whole or not at all. Throws Error{kIo}.
+// The bytes of a safetensors file of these tensors, which may be on any device and in any layout,
+// as contiguous row-major ones: the shapes that PyTorch shows. Shares the memory of tensors that
+// are so on the host already, which must not change meanwhile.
+class EncodedTensors {
+ public:
+  EncodedTensors(const NamedTensors& tensors, const std::map<std::string, std::string>& metadata);
+  std::vector<std::span<const std::byte>> chunks() const;  // of this object's memory
+
+ private:
+  std::vector<at::Tensor> contiguous_;
+  SafetensorsFile file_;
+};
+
+// Writes them to a file that is there whole or not at all. Throws Error{kIo}.
 void save_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
                   const std::map<std::string, std::string>& metadata);
 

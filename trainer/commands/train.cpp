@@ -91,12 +91,12 @@ int64_t peak_memory(torch::Device device, comm::Communicator& world) {
   return world.all_gather(torch::full({1}, bytes, torch::kLong)).max().item<int64_t>();
 }
 
-// The checkpoint to go on from: what checkpoint.resume names, or the newest complete one.
-std::optional<fs::path> find_checkpoint(const checkpoint::CheckpointOptions& options,
-                                        checkpoint::Checkpointer& checkpoints) {
+// The checkpoint to go on from: what checkpoint.resume names, or the newest undamaged one.
+std::optional<checkpoint::LoadedState> load_checkpoint(const checkpoint::CheckpointOptions& options,
+                                                       checkpoint::Checkpointer& checkpoints) {
   if (options.resume == "never") return std::nullopt;
-  if (options.resume == "auto") return checkpoints.latest();
-  return fs::path(options.resume);
+  if (options.resume == "auto") return checkpoints.load_newest();
+  return checkpoints.load(options.resume);
 }
 
 // Where training goes on.
@@ -109,14 +109,13 @@ struct From {
 From restore(const checkpoint::CheckpointOptions& options, checkpoint::Checkpointer& checkpoints,
              Learner& learner, optim::LrController& controller) {
   From from;
-  from.checkpoint = find_checkpoint(options, checkpoints);
-  if (!from.checkpoint) return from;
-  const fs::path& found = *from.checkpoint;
-  const checkpoint::LoadedState loaded = checkpoints.load(found);
+  const std::optional<checkpoint::LoadedState> loaded = load_checkpoint(options, checkpoints);
+  if (!loaded) return from;
+  const fs::path& found = from.checkpoint.emplace(loaded->path);
   as_agreed([&] {
-    checkpoint::copy_into(learner.model_state(), loaded.model, found.string());
-    checkpoint::copy_into(learner.optimizer_state(), loaded.optimizer, found.string());
-    from.state = run_state_from_json(loaded.json, (found / "state.json").string());
+    checkpoint::copy_into(learner.model_state(), loaded->model, found.string());
+    checkpoint::copy_into(learner.optimizer_state(), loaded->optimizer, found.string());
+    from.state = run_state_from_json(loaded->json, (found / "state.json").string());
     controller.restore(from.state.lr_state);
   });
   return from;
