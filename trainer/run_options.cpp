@@ -139,6 +139,14 @@ void declare_options(OptionTable& table, TrainOptions& options) {
   table.add("train.eval_every", options.eval_every, longer_than_nothing(),
             {.description = "how often the evaluation set is gone through; always at the end",
              .effect = Effect::kOutput});
+  table.add_choice<NoiseScaleWish>(
+      "train.noise_scale", options.noise_scale,
+      {{"auto", NoiseScaleWish::kAuto}, {"on", NoiseScaleWish::kOn}, {"off", NoiseScaleWish::kOff}},
+      {.description =
+           "log how noisy gradients are, as the batch from which more samples say little "
+           "that is new: from the differences between micro-batches. auto: where a step "
+           "has two or more of one size, over all ranks; on: refuse a run without",
+       .effect = Effect::kOutput});
   table.add("train.clip_norm", options.clip_norm, above(0.0),
             {.description = "gradients of a larger norm (over all parameters, after the sum over "
                             "ranks) are scaled down to it; left out: none are"});

@@ -14,6 +14,7 @@ namespace largo {
 
 enum class LastBatch { kDrop, kKeep, kWrap };
 enum class Precision { kFloat32, kBfloat16, kFloat64 };
+enum class NoiseScaleWish { kAuto, kOn, kOff };
 
 // Steps, counted from 1; both ends belong to it.
 struct StepRange {
@@ -55,6 +56,7 @@ struct TrainOptions {
   Duration eval_every = {1, Duration::Unit::kEpochs};
   std::optional<double> clip_norm;  // largest Euclidean norm of the gradient; empty: any
   EmaOptions ema;
+  NoiseScaleWish noise_scale = NoiseScaleWish::kAuto;
 };
 
 struct EvalOptions {

@@ -14,8 +14,9 @@ struct RunState {
   double time_s = 0;  // spent training so far
   int64_t world = 1;  // ranks that wrote it
   std::vector<int64_t> bucket_order =
-      {};                     // of the gradient reducer: the bits of the sums depend on it
-  std::string lr_state = {};  // of the LR controller
+      {};                        // of the gradient reducer: the bits of the sums depend on it
+  std::string lr_state = {};     // of the LR controller
+  std::string noise_scale = {};  // averages of GradientMonitor
 };
 
 std::string to_json(const RunState& state);

@@ -52,8 +52,8 @@ class BackwardHere {
 };
 
 // Every `every` completed steps, and at the end.
-bool is_due(int64_t completed, int64_t every, int64_t total) {
-  return completed == total || (every > 0 && completed % every == 0);
+bool is_due(int64_t completed, int64_t every, bool done) {
+  return done || (every > 0 && completed % every == 0);
 }
 
 std::function<void(const std::string&)> warn_through(Log& log) {
@@ -77,10 +77,12 @@ Trainer::Trainer(Parts parts, const RunState& from)
           parts_.compute.device, parts_.compute.resident),
       precise_(parts_.model),
       clock_(make_phase_clock(timer_, parts_.compute.device)),
+      gradients_(parts_.plan, parts_.lr),
       profile_(parts_.profile, !parts_.compute.device.is_cpu(), parts_.profile_file),
       started_s_(now_s()) {
   interval_.started_s = started_s_;
   last_saved_s_ = from.time_s;
+  if (!from.noise_scale.empty()) gradients_.restore(from.noise_scale);
 }
 
 data::BatchRequest Trainer::request(data::Sampler& sampler, int64_t number) const {
@@ -110,9 +112,10 @@ int64_t Trainer::fit() {
     const int64_t step = ++completed_;
     profile_.after_step(step);
     check_parameters(step);
-    parts_.progress.step(step, plan.epoch_at(step), now_s());
-    if (is_due(step, log_every, plan.total_steps())) record(step, result);
-    if (is_due(step, eval_every, plan.total_steps())) evaluate_and_record(step);
+    const bool done = parts_.lr.done(step);
+    parts_.progress.step(step, parts_.lr.clock(step), plan.epoch_at(step), now_s());
+    if (is_due(step, log_every, done)) record(step, result);
+    if (is_due(step, eval_every, done)) evaluate_and_record(step);
     if (is_checkpoint_step(step)) save(step);
   }
   // A run of no steps has still a result, the initial weights'; so has one that was killed between
@@ -138,6 +141,7 @@ StepResult Trainer::train_step(int64_t step) {
     // The only division: by the samples of the whole step, so that sums over ranks are means.
     const torch::Tensor loss = loss_sum / static_cast<double>(step_samples);
     clock_->lap(metrics::Phase::kForward);
+    parts_.reducer.begin_micro_batch(to_mean(step, micro));
     if (micro + 1 == plan.accumulation())
       parts_.reducer.arm();  // buckets leave during this backward
     backward(loss);
@@ -149,6 +153,7 @@ StepResult Trainer::train_step(int64_t step) {
   clock_->lap(metrics::Phase::kExposedComm);
   update(step, result);
   clock_->end_step();
+  if (parts_.lr.wants_gradient_sums()) gradients_.collect();
   return result;
 }
 
@@ -172,14 +177,25 @@ void Trainer::backward(const torch::Tensor& loss) const {
   clock_->lap(metrics::Phase::kBackward);
 }
 
-void Trainer::update(int64_t step, StepResult& result) const {
+// From a gradient of the whole step's mean to that of this rank's micro-batch.
+double Trainer::to_mean(int64_t step, int64_t micro) const {
+  const int64_t mine = parts_.plan.part(step, micro, parts_.world.rank()).count;
+  if (mine == 0) return 0;
+  return static_cast<double>(parts_.plan.samples_in_step(step)) / static_cast<double>(mine);
+}
+
+void Trainer::update(int64_t step, StepResult& result) {
   const Stretch stretch("optimizer");
   const torch::NoGradGuard no_grad;
   result.grad_norm = optim::grad_norm(parts_.reducer.gradients());
+  if (const torch::Tensor squares = parts_.reducer.micro_batch_squares(); squares.defined()) {
+    gradients_.add(step, squares, result.grad_norm);
+  }
   if (parts_.train.clip_norm) {
     optim::clip_gradients(parts_.reducer.gradients(), result.grad_norm, *parts_.train.clip_norm);
   }
-  parts_.optimizer.step(parts_.reducer.gradients(), parts_.lr.lr(step));
+  result.lr = parts_.lr.lr(step);
+  parts_.optimizer.step(parts_.reducer.gradients(), result.lr);
   parts_.statistics.apply();
   if (parts_.average) parts_.average->update();
   clock_->lap(metrics::Phase::kOptimizer);
@@ -219,19 +235,26 @@ void Trainer::record(int64_t completed, const StepResult& result) {
   const torch::Tensor numbers =
       torch::cat({sums, result.grad_norm.to(torch::kDouble).view({1})}).cpu();
   parts_.world.barrier();  // throws where a sum has failed, whose garbage these numbers would be
+  gradients_.collect();
   const auto samples = static_cast<double>(interval_.samples);
   const double now = now_s();
-  const metrics::TrainRecord record = {
+  metrics::TrainRecord record = {
       .step = completed,
       .epoch = parts_.plan.epoch_at(completed),
       .samples = parts_.plan.samples_after(completed),
       .loss = numbers[0].item<double>() / samples,
       .top1 = numbers[1].item<double>() / samples,
-      .lr = parts_.lr.lr(completed - 1),
+      .lr = result.lr,
       .grad_norm = numbers[2].item<double>(),
+      .clock = parts_.lr.clock(completed),
+      .of_lr = parts_.lr.numbers(),
       .samples_per_s = samples / (now - interval_.started_s),
       .time_s = time_s(),
   };
+  if (parts_.train.noise_scale != NoiseScaleWish::kOff) {
+    record.noise_scale = gradients_.noise_scale();
+    record.noise_scale_biased = parts_.dependent_gradients;
+  }
   parts_.recorder.train(record);
   parts_.progress.train(record);
   check_skipped_samples(completed);
@@ -305,15 +328,16 @@ void Trainer::take_precise_statistics(int64_t step) {
 }
 
 bool Trainer::is_checkpoint_step(int64_t completed) {
+  const bool done = parts_.lr.done(completed);
   if (const auto* steps = std::get_if<Duration>(&parts_.checkpoint.every)) {
-    return is_due(completed, parts_.plan.steps_of(*steps), parts_.plan.total_steps());
+    return is_due(completed, parts_.plan.steps_of(*steps), done);
   }
   // By the clock of rank 0, so that all ranks save at the same step.
   const double every_s = std::get<Time>(parts_.checkpoint.every).seconds;
   const bool due = time_s() - last_saved_s_ >= every_s;
   torch::Tensor agreed = torch::full({1}, due ? 1 : 0, torch::kLong);
   parts_.world.broadcast(agreed, 0);
-  return completed == parts_.plan.total_steps() || agreed.item<int64_t>() == 1;
+  return done || agreed.item<int64_t>() == 1;
 }
 
 data::SkippedSamples* Trainer::counter(data::SkippedSamples& skipped) const {
@@ -345,11 +369,13 @@ const metrics::StepTimer& Trainer::timer() {
 
 void Trainer::save(int64_t completed) {
   const double start = now_s();
+  gradients_.collect();
   const RunState state = {.step = completed,
                           .time_s = time_s(),
                           .world = parts_.world.size(),
                           .bucket_order = parts_.reducer.order(),
-                          .lr_state = parts_.lr.state()};
+                          .lr_state = parts_.lr.state(),
+                          .noise_scale = gradients_.state()};
   auto optimizer_state = parts_.optimizer.state();
   if (parts_.average) {
     for (auto& tensor : parts_.average->state()) optimizer_state.push_back(std::move(tensor));

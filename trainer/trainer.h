@@ -23,6 +23,7 @@
 #include "trainer/data/sampler.h"
 #include "trainer/data/skipped_samples.h"
 #include "trainer/evaluate.h"
+#include "trainer/gradient_monitor.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/metrics/recorder.h"
 #include "trainer/metrics/step_timer.h"
@@ -45,6 +46,7 @@ struct StepResult {
   torch::Tensor loss_sum;   // of the per-sample losses
   torch::Tensor top1;       // samples that were right
   torch::Tensor grad_norm;  // of the reduced gradient: the same on every rank
+  double lr = 0;            // that the update was made with
 };
 
 // Trains one model over all ranks of `world`. Everything referred to must outlive the trainer.
@@ -52,7 +54,8 @@ struct StepResult {
 // no longer finite, which is looked at whenever a record is made, and AgreedError{kInternal} when
 // ranks do not hold the same parameters 1, 2, 10 and 100 steps after the start or the resume. On a
 // GPU the host waits for it at those steps, while sums are verified, and at records, evaluations
-// and checkpoints; in no other step.
+// and checkpoints; in no other step, unless the LR controller wants the sums of every step's
+// gradient, which the host then waits for at the end of each.
 class Trainer {
  public:
   struct Parts {
@@ -69,10 +72,12 @@ class Trainer {
 
     comm::Communicator& world;
     std::vector<int> norm_ranks;  // ranks of `world` that synchronized normalization works over
+    // Whether statistics of the batch make the gradients of ranks depend on one another.
+    bool dependent_gradients = false;
     const data::Datasets& sets;
     nn::Model& model;
     nn::RunningStatistics& statistics;
-    comm::GradientReducer& reducer;
+    comm::GradientReducer& reducer;  // that sums squares where statistics of gradients are wanted
     optim::Optimizer& optimizer;
     optim::WeightAverage* average = nullptr;  // none: no moving average is kept
     optim::LrController& lr;
@@ -128,7 +133,8 @@ class Trainer {
   data::Batch next_batch();
   torch::Tensor forward(const data::Batch& batch, const nn::StepContext& context) const;
   void backward(const torch::Tensor& loss) const;
-  void update(int64_t step, StepResult& result) const;
+  double to_mean(int64_t step, int64_t micro) const;
+  void update(int64_t step, StepResult& result);
   void evaluate_as(const std::string& split, int64_t step);
   data::SkippedSamples* counter(data::SkippedSamples& skipped) const;
   void check_skipped_samples(int64_t completed);
@@ -148,6 +154,7 @@ class Trainer {
   nn::PreciseStatistics precise_;
   metrics::StepTimer timer_;
   std::unique_ptr<PhaseClock> clock_;
+  GradientMonitor gradients_;
   StepProfile profile_;
   Interval interval_;
   double started_s_;         // steady clock

@@ -43,6 +43,7 @@ TrainRecord record_at(int64_t step) {
           .top1 = 0.8567,
           .lr = 0.8,
           .grad_norm = 1.234,
+          .clock = static_cast<double>(step),
           .samples_per_s = 12345.6,
           .time_s = 10};
 }
@@ -74,33 +75,33 @@ TEST(ProgressText, LinesHavePercentWhereFilesHaveFractions) {
 }
 
 TEST(ProgressText, BarFitsEveryWidth) {
-  const std::string wide = bar_line(record_at(40), 50, 200, 1.3, 247, 200);
+  const std::string wide = bar_line(record_at(40), 50, 50, 200, 1.3, 247, 200);
   EXPECT_EQ(wide,
             "[#######.......................]  25 %  step 50/200  eta 4:07  loss 0.4123  lr 0.8  "
             "12346 samples/s  epoch 1.30");
   for (int columns = 1; columns <= 200; ++columns) {
-    const std::string line = bar_line(record_at(40), 50, 200, 1.3, 247, columns);
+    const std::string line = bar_line(record_at(40), 50, 50, 200, 1.3, 247, columns);
     EXPECT_LE(static_cast<int>(line.size()), std::max(columns - 1, 1)) << columns;
   }
-  EXPECT_EQ(bar_line(record_at(40), 50, 200, 1.3, 247, 80),
+  EXPECT_EQ(bar_line(record_at(40), 50, 50, 200, 1.3, 247, 80),
             "[##........]  25 %  step 50/200  eta 4:07  loss 0.4123  lr 0.8  12346 samples/s");
-  EXPECT_EQ(bar_line(record_at(40), 50, 200, 1.3, 247, 8), " 25 %");
+  EXPECT_EQ(bar_line(record_at(40), 50, 50, 200, 1.3, 247, 8), " 25 %");
 }
 
 TEST(ProgressText, BarBeforeTheFirstNumbersAndAtTheEnds) {
-  const std::string first = bar_line({}, 1, 200, 0.01, -1, 100);
+  const std::string first = bar_line({}, 1, 1, 200, 0.01, -1, 100);
   EXPECT_THAT(first, Not(HasSubstr("loss")));
   EXPECT_THAT(first, Not(HasSubstr("eta")));
-  EXPECT_THAT(bar_line({}, 199, 200, 1, -1, 100), HasSubstr(" 99 %"));  // 100 % only when done
-  EXPECT_THAT(bar_line({}, 200, 200, 1, -1, 100), HasSubstr("100 %"));
-  EXPECT_THAT(bar_line({}, 0, 0, 0, -1, 100), HasSubstr("100 %"));
+  EXPECT_THAT(bar_line({}, 199, 199, 200, 1, -1, 100), HasSubstr(" 99 %"));  // 100 % only when done
+  EXPECT_THAT(bar_line({}, 200, 200, 200, 1, -1, 100), HasSubstr("100 %"));
+  EXPECT_THAT(bar_line({}, 0, 0, 0, 0, -1, 100), HasSubstr("100 %"));
 }
 
 TEST(Progress, WithoutABarEachTrainRecordIsALine) {
   Stream stream;
   Log log(stream.get());
   Progress progress(log, 200, /*bar=*/false);
-  progress.step(39, 1.2, 0);
+  progress.step(39, 39, 1.2, 0);
   EXPECT_THAT(stream.text(), IsEmpty());
   progress.train(record_at(40));
   EXPECT_EQ(stream.text(), train_line(record_at(40), 200) + "\n");
@@ -115,7 +116,7 @@ TEST(Progress, ABarIsDrawnTenTimesASecondAtMostAndWiped) {
   };
   {
     Progress progress(log, 200, /*bar=*/true);
-    for (int step = 0; step <= 100; ++step) progress.step(step, 0, 5 + step * 0.01);
+    for (int step = 0; step <= 100; ++step) progress.step(step, step, 0, 5 + step * 0.01);
     EXPECT_GE(draws(), 9);
     EXPECT_LE(draws(), 11);
     EXPECT_THAT(stream.text(), Not(HasSubstr("\n")));
@@ -129,9 +130,30 @@ TEST(Progress, EtaIsTheRestAtTheRateSinceTheFirstStepOfThisProcess) {
   Stream stream;
   Log log(stream.get());
   Progress progress(log, 1200, /*bar=*/true);
-  progress.step(1000, 0, 100);  // a resumed run
-  progress.step(1100, 0, 160);  // 0.6 s a step, 100 to go
+  progress.step(1000, 1000, 0, 100);  // a resumed run
+  progress.step(1100, 1100, 0, 160);  // 0.6 s a step, 100 to go
   EXPECT_THAT(stream.text(), HasSubstr("eta 1:00"));
+}
+
+TEST(Progress, GoesByTheClockOfTheLearningRate) {
+  Stream stream;
+  Log log(stream.get());
+  Progress progress(log, 1000, /*bar=*/true);
+  progress.step(10, 20, 0, 100);
+  progress.step(50, 500, 0, 196);  // 0.2 s for each unit of the clock, 500 to go
+  EXPECT_THAT(stream.text(), HasSubstr(" 50 %  step 50 (500.0/1000)  eta 1:40"));
+  TrainRecord record = record_at(50);
+  record.clock = 500.25;
+  EXPECT_THAT(train_line(record, 1000), HasSubstr("step 50 (500.2/1000)  epoch"));
+}
+
+TEST(ProgressText, SaysHowNoisyGradientsAre) {
+  TrainRecord record = record_at(40);
+  EXPECT_THAT(train_line(record, 200), Not(HasSubstr("noise")));
+  record.noise_scale = 873.4;
+  EXPECT_THAT(train_line(record, 200), HasSubstr("grad norm 1.23  noise scale 873  12346 samples"));
+  record.noise_scale_biased = true;
+  EXPECT_THAT(train_line(record, 200), HasSubstr("noise scale 873 (biased)  12346 samples"));
 }
 
 TEST(Progress, OtherRanksAreSilent) {
@@ -140,7 +162,7 @@ TEST(Progress, OtherRanksAreSilent) {
   log.set_rank(1, 2, "host");
   {
     Progress bar(log, 200, true);
-    bar.step(1, 0, 0);
+    bar.step(1, 1, 0, 0);
     Progress plain(log, 200, false);
     plain.train(record_at(1));
     plain.eval({});

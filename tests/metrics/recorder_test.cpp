@@ -89,6 +89,19 @@ TEST_F(RecorderTest, WritesOneObjectPerLineWithTheEventFirst) {
   EXPECT_THAT(all[4], testing::StartsWith(R"({"event":"end","step":20,"status":"stopped")"));
 }
 
+TEST_F(RecorderTest, NoiseScaleAndWhatTheControllerSaysAreThereWhereKnown) {
+  Recorder recorder(0, folder_);
+  recorder.train({.lr = 0.1, .noise_scale_biased = true});
+  recorder.train({.lr = 0.1, .of_lr = {{"gain", 2.5}}, .noise_scale = 900});
+  recorder.train({.lr = 0.1, .noise_scale = 900, .noise_scale_biased = true});
+  const auto all = lines();
+  EXPECT_THAT(all.at(0), testing::Not(testing::HasSubstr("noise_scale")));
+  EXPECT_THAT(all.at(0), testing::Not(testing::HasSubstr("gain")));
+  EXPECT_THAT(all.at(1),
+              testing::HasSubstr(R"("grad_norm":0.0,"gain":2.5,"noise_scale":900.0,"s)"));
+  EXPECT_THAT(all.at(2), testing::HasSubstr(R"("noise_scale":900.0,"noise_scale_biased":true,)"));
+}
+
 TEST_F(RecorderTest, NanAndInfinityAreNull) {
   Recorder recorder(0, folder_);
   recorder.train({.loss = std::numeric_limits<double>::quiet_NaN(),

@@ -43,6 +43,14 @@ void close_terminal(int file) {
   if (file >= 0 && file != STDERR_FILENO) ::close(file);
 }
 
+// "step 50/200", or "step 50 (120.5/200)" by another clock.
+std::string step_text(int64_t step, double clock, int64_t total_steps) {
+  if (clock == static_cast<double>(step)) {
+    return print("step %" PRId64 "/%" PRId64, step, total_steps);
+  }
+  return print("step %" PRId64 " (%.1f/%" PRId64 ")", step, clock, total_steps);
+}
+
 }  // namespace
 
 bool stderr_is_terminal() {
@@ -71,11 +79,14 @@ std::string clock_text(double seconds) {
 }
 
 std::string train_line(const TrainRecord& record, int64_t total_steps) {
-  return print("step %" PRId64 "/%" PRId64
-               "  epoch %.2f  loss %.4f  top-1 %.2f %%  lr %.4g  "
-               "grad norm %.3g  %.0f samples/s",
-               record.step, total_steps, record.epoch, record.loss, 100 * record.top1, record.lr,
-               record.grad_norm, record.samples_per_s);
+  std::string line = print("%s  epoch %.2f  loss %.4f  top-1 %.2f %%  lr %.4g  grad norm %.3g",
+                           step_text(record.step, record.clock, total_steps).c_str(), record.epoch,
+                           record.loss, 100 * record.top1, record.lr, record.grad_norm);
+  if (record.noise_scale) {
+    line += print("  noise scale %.3g%s", *record.noise_scale,
+                  record.noise_scale_biased ? " (biased)" : "");
+  }
+  return line + print("  %.0f samples/s", record.samples_per_s);
 }
 
 std::string eval_line(const EvalRecord& record) {
@@ -85,15 +96,14 @@ std::string eval_line(const EvalRecord& record) {
                100 * record.top1, 100 * record.top5);
 }
 
-std::string bar_line(const TrainRecord& latest, int64_t step, int64_t total_steps, double epoch,
-                     double eta_s, int columns) {
+std::string bar_line(const TrainRecord& latest, int64_t step, double clock, int64_t total_steps,
+                     double epoch, double eta_s, int columns) {
   const auto room = static_cast<size_t>(std::max(columns - 1, 1));
-  const double done =
-      total_steps > 0 ? static_cast<double>(step) / static_cast<double>(total_steps) : 1;
+  const double done = total_steps > 0 ? std::min(clock / static_cast<double>(total_steps), 1.0) : 1;
 
   // In order of worth.
   std::vector<std::string> parts = {print("%3.0f %%", std::floor(100 * done)),
-                                    print("step %" PRId64 "/%" PRId64, step, total_steps)};
+                                    step_text(step, clock, total_steps)};
   if (eta_s >= 0) parts.push_back("eta " + clock_text(eta_s));
   if (latest.step > 0) {
     parts.push_back(print("loss %.4f", latest.loss));
@@ -131,19 +141,18 @@ Progress::~Progress() {
   if (bar_ && drawn_s_ >= 0) log_.set_status("");
 }
 
-void Progress::step(int64_t step, double epoch, double now_s) {
+void Progress::step(int64_t step, double clock, double epoch, double now_s) {
   if (!bar_ || log_.rank() != 0) return;
   if (start_s_ < 0) {
     start_s_ = now_s;
-    start_step_ = step;
+    start_clock_ = clock;
   }
   if (drawn_s_ >= 0 && now_s - drawn_s_ < kRedrawSeconds) return;
   drawn_s_ = now_s;
-  const int64_t steps = step - start_step_;
-  const double eta_s = steps > 0 ? (now_s - start_s_) / static_cast<double>(steps) *
-                                       static_cast<double>(total_steps_ - step)
-                                 : -1;
-  log_.set_status(bar_line(latest_, step, total_steps_, epoch, eta_s, stderr_columns()));
+  const double passed = clock - start_clock_;
+  const double left = std::max(static_cast<double>(total_steps_) - clock, 0.0);
+  const double eta_s = passed > 0 ? (now_s - start_s_) / passed * left : -1;
+  log_.set_status(bar_line(latest_, step, clock, total_steps_, epoch, eta_s, stderr_columns()));
 }
 
 void Progress::train(const TrainRecord& record) {

@@ -16,14 +16,15 @@ bool stderr_is_terminal();
 // Columns of that terminal; 80 where it does not say.
 int stderr_columns();
 
-// Console lines. `total_steps` is the length of the run.
+// Console lines. `total_steps` is the length of the run. Where the LR's clock does not count steps,
+// it is the clock that gets there, and both are shown.
 std::string train_line(const TrainRecord& record, int64_t total_steps);
 std::string eval_line(const EvalRecord& record);
 
 // The bar, at most `columns` - 1 characters long: what does not fit is left out, last things first.
 // `eta_s` < 0: not known yet. `latest` is the last train record; its step 0: none yet.
-std::string bar_line(const TrainRecord& latest, int64_t step, int64_t total_steps, double epoch,
-                     double eta_s, int columns);
+std::string bar_line(const TrainRecord& latest, int64_t step, double clock, int64_t total_steps,
+                     double epoch, double eta_s, int columns);
 
 // "4:07" or "2:04:07".
 std::string clock_text(double seconds);
@@ -38,7 +39,7 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
   ~Progress();  // wipes the bar
 
-  void step(int64_t step, double epoch, double now_s);
+  void step(int64_t step, double clock, double epoch, double now_s);
   void train(const TrainRecord& record);
   void eval(const EvalRecord& record);
 
@@ -50,7 +51,7 @@ class Progress {
   bool bar_;
   TrainRecord latest_;
   double start_s_ = -1;  // of the first step() call
-  int64_t start_step_ = 0;
+  double start_clock_ = 0;
   double drawn_s_ = -1;
 };
 

@@ -146,17 +146,17 @@ void Recorder::resume(int64_t step, int world, int64_t global_batch,
 }
 
 void Recorder::train(const TrainRecord& record) {
-  append(text(Json{{"event", "train"},
-                   {"step", record.step},
-                   {"epoch", record.epoch},
-                   {"samples", record.samples},
-                   {"loss", record.loss},
-                   {"top1", record.top1},
-                   {"lr", record.lr},
-                   {"grad_norm", record.grad_norm},
-                   {"samples_per_s", record.samples_per_s},
-                   {"time_s", record.time_s}}) +
-         "\n");
+  Json json = {{"event", "train"},          {"step", record.step},          {"epoch", record.epoch},
+               {"samples", record.samples}, {"loss", record.loss},          {"top1", record.top1},
+               {"lr", record.lr},           {"grad_norm", record.grad_norm}};
+  for (const auto& [name, value] : record.of_lr) json[name] = value;
+  if (record.noise_scale) {
+    json["noise_scale"] = *record.noise_scale;
+    if (record.noise_scale_biased) json["noise_scale_biased"] = true;
+  }
+  json["samples_per_s"] = record.samples_per_s;
+  json["time_s"] = record.time_s;
+  append(text(json) + "\n");
 }
 
 void Recorder::eval(const EvalRecord& record) {

@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace largo::metrics {
 
@@ -20,6 +22,10 @@ struct TrainRecord {
   double top1 = 0;
   double lr = 0;  // used for that update
   double grad_norm = 0;
+  double clock = 0;  // how far the LR's time has come, in steps
+  std::vector<std::pair<std::string, double>> of_lr = {};  // what else its controller says
+  std::optional<double> noise_scale = {};  // of the gradients, in samples; none: not known
+  bool noise_scale_biased = false;         // as ranks' gradients depend on one another
   double samples_per_s = 0;
   double time_s = 0;
 };

@@ -1,0 +1,52 @@
+#include "trainer/gradient_monitor.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+
+namespace largo {
+
+namespace {
+
+constexpr int64_t kRows = 256;  // of a piece
+
+}  // namespace
+
+bool shows_noise(const BatchPlan& plan) {
+  const int64_t parts = plan.world() * plan.accumulation();
+  return parts > 1 && plan.global_batch() % parts == 0;
+}
+
+void GradientMonitor::add(int64_t step, const at::Tensor& squares, const at::Tensor& norm) {
+  const auto count = static_cast<int64_t>(steps_.size());
+  if (count == static_cast<int64_t>(rows_.size()) * kRows) {
+    rows_.push_back(at::empty({kRows, 2}, norm.options().dtype(at::kDouble)));
+  }
+  const at::Tensor row = rows_[static_cast<size_t>(count / kRows)].select(0, count % kRows);
+  row.narrow(0, 0, 1).copy_(squares);
+  row.narrow(0, 1, 1).copy_(norm);
+  steps_.push_back(step);
+}
+
+void GradientMonitor::collect() {
+  const int64_t parts = plan_.world() * plan_.accumulation();
+  for (size_t first = 0; first < steps_.size(); first += kRows) {
+    const at::Tensor rows = rows_[first / kRows].cpu();
+    const double* const values = rows.const_data_ptr<double>();
+    for (size_t i = first; i < std::min(first + kRows, steps_.size()); ++i) {
+      const double* const row = values + 2 * (i - first);
+      const int64_t samples = plan_.samples_in_step(steps_[i]);
+      const optim::GradientSums sums = {.squares = row[0],
+                                        .mean_square = row[1] * row[1],
+                                        .samples = samples,
+                                        .micro_batches = parts,
+                                        .equal = samples % parts == 0};
+      noise_scale_.add(sums);
+      lr_.observe_gradient(steps_[i], sums);
+    }
+  }
+  steps_.clear();
+  if (rows_.size() > 1) rows_.resize(1);
+}
+
+}  // namespace largo
