@@ -139,6 +139,11 @@ void declare_options(OptionTable& table, TrainOptions& options) {
   table.add("train.eval_every", options.eval_every, longer_than_nothing(),
             {.description = "how often the evaluation set is gone through; always at the end",
              .effect = Effect::kOutput});
+  table.add("train.check_every", options.check_every, Range<Duration>{},
+            {.description = "how often the parameters and buffers of all ranks are compared, by a "
+                            "hash: a flipped bit is found within so many steps. 0steps: only 1, 2 "
+                            "and 10 steps after the start and before a checkpoint, as always",
+             .effect = Effect::kOutput});
   table.add_choice<NoiseScaleWish>(
       "train.noise_scale", options.noise_scale,
       {{"auto", NoiseScaleWish::kAuto}, {"on", NoiseScaleWish::kOn}, {"off", NoiseScaleWish::kOff}},

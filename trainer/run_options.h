@@ -54,6 +54,7 @@ struct TrainOptions {
   Precision precision = Precision::kFloat32;
   Duration log_every = {20, Duration::Unit::kSteps};
   Duration eval_every = {1, Duration::Unit::kEpochs};
+  Duration check_every = {100, Duration::Unit::kSteps};  // that ranks hold the same; 0: hardly
   std::optional<double> clip_norm;  // largest Euclidean norm of the gradient; empty: any
   EmaOptions ema;
   NoiseScaleWish noise_scale = NoiseScaleWish::kAuto;

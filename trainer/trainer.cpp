@@ -4,7 +4,6 @@
 #include <c10/core/AutogradState.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <utility>
@@ -79,6 +78,7 @@ Trainer::Trainer(Parts parts, const RunState& from)
       clock_(make_phase_clock(timer_, parts_.compute.device)),
       gradients_(parts_.plan, parts_.lr),
       profile_(parts_.profile, !parts_.compute.device.is_cpu(), parts_.profile_file),
+      rank_check_(from.step, parts_.plan.steps_of(parts_.train.check_every)),
       started_s_(now_s()) {
   interval_.started_s = started_s_;
   last_saved_s_ = from.time_s;
@@ -111,7 +111,7 @@ int64_t Trainer::fit() {
     add_to_interval(completed_, result);
     const int64_t step = ++completed_;
     profile_.after_step(step);
-    check_parameters(step);
+    if (rank_check_.is_due(step)) check_parameters(step);
     const bool done = parts_.lr.done(step);
     parts_.progress.step(step, parts_.lr.clock(step), plan.epoch_at(step), now_s());
     if (is_due(step, log_every, done)) record(step, result);
@@ -353,13 +353,10 @@ void Trainer::check_skipped_samples(int64_t completed) {
   as_agreed([&] { data::check_skipped(count.item<int64_t>(), parts_.plan.train_samples()); });
 }
 
-// Early, where a wrong sum or a wrong start shows, and then rarely.
-void Trainer::check_parameters(int64_t completed) const {
-  constexpr std::array<int64_t, 4> kSteps = {1, 2, 10, 100};
-  // Of this process: a resumed run may be on other hosts.
-  if (std::find(kSteps.begin(), kSteps.end(), completed - from_.step) == kSteps.end()) return;
+void Trainer::check_parameters(int64_t completed) {
   comm::check_same_bits(nn::state_tensors(parts_.model), parts_.world,
-                        concat("after step ", completed));
+                        concat("after step ", completed, rank_check_.since()));
+  rank_check_.passed(completed);
 }
 
 const metrics::StepTimer& Trainer::timer() {
@@ -369,6 +366,8 @@ const metrics::StepTimer& Trainer::timer() {
 
 void Trainer::save(int64_t completed) {
   const double start = now_s();
+  // Rank 0's are saved, on behalf of all.
+  if (!rank_check_.has_passed(completed)) check_parameters(completed);
   gradients_.collect();
   const RunState state = {.step = completed,
                           .time_s = time_s(),

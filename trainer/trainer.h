@@ -35,6 +35,7 @@
 #include "trainer/optim/optimizer.h"
 #include "trainer/optim/weight_average.h"
 #include "trainer/phase_clock.h"
+#include "trainer/rank_check.h"
 #include "trainer/run_options.h"
 #include "trainer/run_state.h"
 #include "trainer/step_profile.h"
@@ -52,10 +53,10 @@ struct StepResult {
 // Trains one model over all ranks of `world`. Everything referred to must outlive the trainer.
 // Every rank makes the same calls. Throws AgreedError{kNumerical} when the loss or the gradient is
 // no longer finite, which is looked at whenever a record is made, and AgreedError{kInternal} when
-// ranks do not hold the same parameters 1, 2, 10 and 100 steps after the start or the resume. On a
-// GPU the host waits for it at those steps, while sums are verified, and at records, evaluations
-// and checkpoints; in no other step, unless the LR controller wants the sums of every step's
-// gradient, which the host then waits for at the end of each.
+// ranks do not hold the same parameters and buffers at the steps of RankCheck or at a checkpoint.
+// On a GPU the host waits for it at those steps, while sums are verified, and at records,
+// evaluations and checkpoints; in no other step, unless the LR controller wants the sums of every
+// step's gradient, which the host then waits for at the end of each.
 class Trainer {
  public:
   struct Parts {
@@ -138,7 +139,7 @@ class Trainer {
   void evaluate_as(const std::string& split, int64_t step);
   data::SkippedSamples* counter(data::SkippedSamples& skipped) const;
   void check_skipped_samples(int64_t completed);
-  void check_parameters(int64_t completed) const;
+  void check_parameters(int64_t completed);
   void add_to_interval(int64_t step, const StepResult& result);
   void record(int64_t completed, const StepResult& result);
   bool is_checkpoint_step(int64_t completed);
@@ -157,6 +158,7 @@ class Trainer {
   GradientMonitor gradients_;
   StepProfile profile_;
   Interval interval_;
+  RankCheck rank_check_;
   double started_s_;         // steady clock
   double last_saved_s_ = 0;  // time_s() of the last checkpoint
 };
