@@ -13,19 +13,20 @@
 
 namespace largo::comm {
 
-static_assert(std::atomic<uint64_t>::is_always_lock_free, "counters are shared between processes");
+static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<Doing>::is_always_lock_free,
+              "places are shared between processes");
 
 ProgressBoard::ProgressBoard(std::vector<int> ranks)
-    : ranks_(std::move(ranks)), own_(ranks_.size()), counters_(own_.data()) {
+    : ranks_(std::move(ranks)), own_(ranks_.size()), places_(own_.data()) {
   LARGO_CHECK(!ranks_.empty(), "a progress board of no ranks");
 }
 
-// Fresh shared memory is all zeros, which is what a counter of a rank that has not begun holds.
+// Fresh shared memory is all zeros, which is what the place of a rank that has not begun holds.
 ProgressBoard::ProgressBoard(std::vector<int> ranks, void* mapped)
-    : ranks_(std::move(ranks)), counters_(static_cast<Counter*>(mapped)) {}
+    : ranks_(std::move(ranks)), places_(static_cast<Place*>(mapped)) {}
 
 ProgressBoard::~ProgressBoard() {
-  if (own_.empty()) munmap(counters_, ranks_.size() * sizeof(Counter));
+  if (own_.empty()) munmap(places_, ranks_.size() * sizeof(Place));
 }
 
 std::unique_ptr<ProgressBoard> ProgressBoard::map(const std::string& name, std::vector<int> ranks,
@@ -36,7 +37,7 @@ std::unique_ptr<ProgressBoard> ProgressBoard::map(const std::string& name, std::
   };
   const int file = shm_open(name.c_str(), O_RDWR | O_CLOEXEC | flags, 0600);
   if (file < 0) failed("shm_open");
-  const size_t bytes = ranks.size() * sizeof(Counter);
+  const size_t bytes = ranks.size() * sizeof(Place);
   void* memory = MAP_FAILED;
   // Allocated, not only sized: on a full /dev/shm the first write would otherwise be a SIGBUS.
   const int full = flags & O_CREAT ? posix_fallocate(file, 0, static_cast<off_t>(bytes)) : 0;
@@ -63,20 +64,20 @@ std::unique_ptr<ProgressBoard> ProgressBoard::open(const std::string& name,
 
 void ProgressBoard::unlink(const std::string& name) noexcept { shm_unlink(name.c_str()); }
 
-const ProgressBoard::Counter* ProgressBoard::find(int rank) const {
+const ProgressBoard::Place* ProgressBoard::find(int rank) const {
   const auto found = std::find(ranks_.begin(), ranks_.end(), rank);
-  return found == ranks_.end() ? nullptr : counters_ + (found - ranks_.begin());
+  return found == ranks_.end() ? nullptr : places_ + (found - ranks_.begin());
 }
 
-ProgressBoard::Counter& ProgressBoard::counter(int rank) {
-  const Counter* found = find(rank);
-  LARGO_CHECK(found != nullptr, "rank ", rank, " has no counter on this progress board");
-  return const_cast<Counter&>(*found);
+ProgressBoard::Place& ProgressBoard::place(int rank) {
+  const Place* found = find(rank);
+  LARGO_CHECK(found != nullptr, "rank ", rank, " has no place on this progress board");
+  return const_cast<Place&>(*found);
 }
 
 std::optional<uint64_t> ProgressBoard::progress(int rank) const {
-  const Counter* counter = find(rank);
-  const uint64_t value = counter ? counter->value.load(std::memory_order_relaxed) : 0;
+  const Place* place = find(rank);
+  const uint64_t value = place ? place->counter.load(std::memory_order_relaxed) : 0;
   return value == 0 ? std::nullopt : std::optional(value - 1);
 }
 

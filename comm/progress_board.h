@@ -1,6 +1,7 @@
 // How far every rank has come, where other ranks can read it without asking.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -9,24 +10,52 @@
 #include <string>
 #include <vector>
 
+#include "comm/doing.h"
+
 namespace largo::comm {
 
-// One counter per rank, in memory that all ranks of a node share: what a rank looks at when a
-// collective hangs, to name who has not come. A counter is 0 until its rank has begun, then 1 + the
-// number of collectives that it has enqueued. Ranks without a counter here are unknown: those of
+// One place per rank, in memory that all ranks of a node share: what a rank looks at when a
+// collective hangs, to name who has not come. Ranks without a place here are unknown: those of
 // other nodes.
+//
+// A place holds the rank's last sign of life, what it is doing, and for each of its lines of
+// collectives (those of one communicator, numbered from 1) how far it has come; and the counter of
+// its NCCL stream, which is 0 until the rank has begun, then 1 + the number of collectives that it
+// has enqueued.
 //
 // In shared memory one rank creates the board under a name, which tells the others to open it; once
 // all have, the name is removed, so that nothing is left behind even after a SIGKILL. The caller
 // does what must happen between: create, (barrier) open, (barrier) unlink.
 //
-// Any thread may read and write; only its own rank writes a counter.
+// Any thread may read and write; only its own rank writes a place. Times are CLOCK_MONOTONIC's,
+// which all processes of a node share.
 class ProgressBoard {
  public:
+  static constexpr int kLines = 16;
+
+  // How far one rank has come on one line. `id` tells lines apart that use the same slot one after
+  // the other.
+  struct Line {
+    std::atomic<uint64_t> id{0};       // 0: unused
+    std::atomic<uint64_t> begun{0};    // the last collective that it has entered
+    std::atomic<uint64_t> done{0};     // and the last that is complete
+    std::atomic<uint64_t> what{0};     // of the first that is not: kind, then 56 bits of bytes
+    std::atomic<int64_t> since_ns{0};  // when that one became the first
+  };
+
+  struct alignas(64) Place {  // cache lines of its own: writing one does not slow the others
+    std::atomic<uint64_t> counter{0};
+    std::atomic<int64_t> sign_ns{0};  // the last sign of life
+    std::atomic<int64_t> step{0};
+    std::atomic<Doing> doing{Doing::kStarting};
+    std::atomic<uint32_t> answers{0};  // the watchdog's; 0: there is no alarm that it knows of
+    std::array<Line, kLines> lines;
+  };
+
   // Within one process.
   explicit ProgressBoard(std::vector<int> ranks);
 
-  // `name` starts with a slash and is not in use yet; `ranks` are those with a counter, in the same
+  // `name` starts with a slash and is not in use yet; `ranks` are those with a place, in the same
   // order for all. Throw Error{kUnavailable}.
   static std::unique_ptr<ProgressBoard> create(const std::string& name, std::vector<int> ranks);
   static std::unique_ptr<ProgressBoard> open(const std::string& name, std::vector<int> ranks);
@@ -36,10 +65,15 @@ class ProgressBoard {
   ProgressBoard& operator=(const ProgressBoard&) = delete;
   ~ProgressBoard();
 
-  void begin(int rank) { counter(rank).value.store(1, std::memory_order_relaxed); }
+  void begin(int rank) { place(rank).counter.store(1, std::memory_order_relaxed); }
   void enqueued(int rank, uint64_t collectives) {
-    counter(rank).value.store(1 + collectives, std::memory_order_relaxed);
+    place(rank).counter.store(1 + collectives, std::memory_order_relaxed);
   }
+
+  // The place of a rank that has one.
+  Place& place(int rank);
+  const Place* find(int rank) const;  // null: unknown
+  const std::vector<int>& ranks() const { return ranks_; }
 
   // The collectives that a rank has enqueued; nothing if it has not begun or is unknown.
   bool knows(int rank) const { return find(rank) != nullptr; }
@@ -50,19 +84,13 @@ class ProgressBoard {
   std::string describe(uint64_t sequence, int world) const;
 
  private:
-  struct alignas(64) Counter {  // a cache line each: writing one does not slow the others
-    std::atomic<uint64_t> value{0};
-  };
-
   ProgressBoard(std::vector<int> ranks, void* mapped);
   static std::unique_ptr<ProgressBoard> map(const std::string& name, std::vector<int> ranks,
                                             int flags);
-  const Counter* find(int rank) const;
-  Counter& counter(int rank);
 
   std::vector<int> ranks_;
-  std::vector<Counter> own_;
-  Counter* counters_;
+  std::vector<Place> own_;
+  Place* places_;
 };
 
 }  // namespace largo::comm

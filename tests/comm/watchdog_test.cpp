@@ -1,0 +1,194 @@
+// Watchdogs of several ranks in one process, with limits of a fraction of a second. Only that
+// things happen, and in which order, is asserted, not when.
+#include "comm/watchdog.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "comm/base/error.h"
+
+namespace largo::comm {
+namespace {
+
+namespace fs = std::filesystem;
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+// One rank: its record, a line of all ranks, its watchdog, and what that said.
+class Rank {
+ public:
+  Rank(std::shared_ptr<ProgressBoard> board, int rank, int world)
+      : record(std::make_shared<FlightRecord>(std::move(board), rank)), line(make_line(world)) {
+    std::vector<std::string> hosts;
+    for (int r = 0; r < world; ++r) hosts.push_back(concat("host", r));
+    dog = std::make_unique<Watchdog>(Watchdog::Setup{
+        .record = record, .hosts = hosts, .token = "t", .end = [this] { ended = true; }});
+  }
+
+  void watch(double timeout_s, double init_timeout_s, const fs::path& folder = {}) {
+    dog->configure({.limits = {.timeout_s = timeout_s, .init_timeout_s = init_timeout_s},
+                    .folder = folder,
+                    .warn = [this](const std::string& text) { say(text); },
+                    .error = [this](const std::string& text) { say(text); }});
+  }
+
+  std::string said() {
+    const std::scoped_lock lock(mutex);
+    return text;
+  }
+
+  std::shared_ptr<FlightRecord> record;
+  FlightRecord::Line line;
+  std::atomic<bool> ended = false;
+
+ private:
+  FlightRecord::Line make_line(int world) {
+    std::vector<int> members;
+    for (int r = 0; r < world; ++r) members.push_back(r);
+    return {record, "world", members};
+  }
+
+  void say(const std::string& more) {
+    const std::scoped_lock lock(mutex);
+    text += more + "\n";
+  }
+
+  std::mutex mutex;
+  std::string text;
+  std::unique_ptr<Watchdog> dog;  // goes first
+};
+
+void await(const std::function<bool()>& holds) {
+  for (int i = 0; i < 3000 && !holds(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ASSERT_TRUE(holds()) << "waited in vain";
+}
+
+class WatchdogTest : public testing::Test {
+ protected:
+  WatchdogTest() { fs::create_directories(folder_); }
+  ~WatchdogTest() override { fs::remove_all(folder_); }
+
+  std::string file(int rank) const {
+    std::ifstream in(folder_ / "watchdog.t" / concat("rank-", rank, ".txt"));
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+  const fs::path folder_ = fs::temp_directory_path() / concat("largo_watchdog_test_", getpid());
+};
+
+TEST_F(WatchdogTest, TheLowestThatWaitsNamesWhoIsMissingAndEndsTheJob) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1, 2});
+  Rank first(board, 0, 3), second(board, 1, 3), third(board, 2, 3);
+  first.record->mark(Doing::kData, 7);  // stuck in its loader
+  for (Rank* rank : {&second, &third}) {
+    rank->record->mark(Doing::kSumming, 7);
+    rank->line.enter(CallKind::kAllReduce, 64, {"bucket", 0});
+  }
+  for (Rank* rank : {&first, &second, &third}) rank->watch(0.3, 0.3, folder_);
+  await([&] { return second.ended.load(); });
+  EXPECT_THAT(second.said(),
+              AllOf(HasSubstr("all_reduce of 64 bytes (bucket 0), #1 on world, in step 7"),
+                    HasSubstr("arrived: ranks 1, 2 on host1, host2"),
+                    HasSubstr("missing: rank 0 on host0, which waits for data in step 7"),
+                    HasSubstr("watchdog.t")));
+  EXPECT_FALSE(first.ended);
+  EXPECT_THAT(file(0), AllOf(HasSubstr("goes on\n"), HasSubstr("rank 0 ")));
+  EXPECT_THAT(file(2), HasSubstr("#1: all_reduce of 64 bytes (bucket 0), NOT COMPLETE"));
+}
+
+TEST_F(WatchdogTest, WhereTheLowestDiesAnotherEndsTheJob) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1});
+  // Rank 0 has raised, and is gone before it could end the job.
+  board->place(0).answers = 2;
+  Rank second(board, 1, 2);
+  second.line.enter(CallKind::kBarrier, 0, {});
+  second.watch(0.2, 0.2);
+  await([&] { return second.ended.load(); });
+  EXPECT_THAT(second.said(), HasSubstr("missing: rank 0"));
+}
+
+TEST_F(WatchdogTest, SlowRanksThatGoOnAreWaitedFor) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1});
+  Rank waits(board, 0, 2), slow(board, 1, 2);
+  waits.watch(1, 1);
+  slow.watch(1, 1);
+  waits.line.enter(CallKind::kAllReduce, 64, {});
+  for (int i = 0; i < 250; ++i) {  // for longer than twice the limit
+    slow.record->mark(Doing::kComputing, i);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_FALSE(waits.ended);
+  EXPECT_THAT(waits.said(), Not(HasSubstr("did not end")));
+  slow.line.enter(CallKind::kAllReduce, 64, {});
+  slow.line.leave();
+  waits.line.leave();
+}
+
+TEST_F(WatchdogTest, EvaluationsMayTakeLonger) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1});
+  Rank waits(board, 0, 2), evaluates(board, 1, 2);
+  evaluates.record->mark(Doing::kEvaluation, 10);
+  waits.watch(0.05, 60);
+  evaluates.watch(0.05, 60);
+  waits.record->mark(Doing::kSumming, 10);
+  waits.line.enter(CallKind::kAllReduce, 64, {});
+  std::this_thread::sleep_for(std::chrono::milliseconds(600));
+  EXPECT_FALSE(waits.ended);
+  EXPECT_EQ(waits.said(), "");
+  evaluates.record->mark(Doing::kData, 11);  // and then it is stuck
+  await([&] { return waits.ended.load(); });
+}
+
+TEST_F(WatchdogTest, WarnsOnceAndFromOneRank) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1, 2});
+  Rank first(board, 0, 3), second(board, 1, 3), third(board, 2, 3);
+  for (Rank* rank : {&second, &third}) {
+    rank->record->mark(Doing::kSumming, 7);
+    rank->line.enter(CallKind::kBarrier, 0, {});
+  }
+  for (Rank* rank : {&first, &second, &third}) rank->watch(20, 20);
+  await([&] { return !second.said().empty(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(1000));
+  const std::string said = second.said();
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
+  EXPECT_THAT(said, AllOf(HasSubstr("s in barrier, #1 on world, in step 7; arrived: ranks 1, 2"),
+                          HasSubstr("missing: rank 0 on host0, which starts")));
+  EXPECT_EQ(third.said(), "");
+  EXPECT_EQ(first.said(), "");
+}
+
+TEST_F(WatchdogTest, RanksOfOtherNodesAreAskedThroughFiles) {
+  // Each on a node of its own; what they share is the folder.
+  Rank first(std::make_shared<ProgressBoard>(std::vector<int>{0}), 0, 2);
+  Rank second(std::make_shared<ProgressBoard>(std::vector<int>{1}), 1, 2);
+  first.record->mark(Doing::kSumming, 3);
+  second.record->mark(Doing::kData, 3);
+  first.line.enter(CallKind::kAllReduce, 64, {});
+  for (Rank* rank : {&first, &second}) rank->watch(0.2, 0.2, folder_);
+  await([&] { return first.ended.load(); });
+  EXPECT_THAT(first.said(), HasSubstr("missing: rank 1 on host1, which waits for data in step 3"));
+  EXPECT_FALSE(second.ended);
+}
+
+TEST_F(WatchdogTest, WithoutAFolderTheCallsAreSaid) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0});
+  Rank alone(board, 0, 2);
+  alone.line.enter(CallKind::kBarrier, 0, {});
+  alone.watch(0.2, 0.2);
+  await([&] { return alone.ended.load(); });
+  EXPECT_THAT(alone.said(), AllOf(HasSubstr("#1: barrier, NOT COMPLETE"),
+                                  HasSubstr("no word from rank 1 on host1")));
+}
+
+}  // namespace
+}  // namespace largo::comm
