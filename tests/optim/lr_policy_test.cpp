@@ -170,7 +170,7 @@ LrSchedule make_warmup(const json& p) {
                         .steps_of = [](const Duration& d) { return d.amount; }};
   if (p.contains("base")) {
     options.base = p["base"];
-    inputs.global_batch = std::llround(target / options.base);
+    inputs.global_batch = std::llround(target / *options.base);
   } else {
     options.warmup.start.kind = WarmupStart::Kind::kZero;
   }

@@ -70,7 +70,7 @@ TEST(OptimOptions, KeysBelongToTheirKinds) {
                                   "one_cycle", "triangular", "cosine_sawtooth_halving"}),
                     Not(Contains("constant")), Not(Contains("multistep"))));
   EXPECT_THAT(kinds("lr.policy.k0"), SizeIs(27));
-  EXPECT_THAT(kinds("lr.base"), AllOf(SizeIs(15), Contains("step"), Not(Contains("sine"))));
+  EXPECT_THAT(kinds("lr.base"), AllOf(SizeIs(16), Contains("step"), Not(Contains("sine"))));
   EXPECT_THAT(kinds("lr.policy.gamma_per"),
               AllOf(SizeIs(11), IsSupersetOf({"inverse", "sigmoid", "sine_down_exponential"})));
   EXPECT_THAT(kinds("lr.policy.milestones"), ElementsAre("multistep"));
@@ -86,7 +86,6 @@ TEST(OptimOptions, KeysBelongToTheirKinds) {
   EXPECT_THAT(kinds("lr.warmup.kappa"), ElementsAre("sigmoid"));
   EXPECT_EQ(table.find("lr.policy.gamma")->info.applies.kind_key, "lr.policy.kind");
   EXPECT_EQ(table.find("lr.warmup.start")->info.applies.kind_key, "lr.warmup.kind");
-  EXPECT_TRUE(table.find("lr.base")->info.required);
 }
 
 TEST(OptimOptions, APolicyMayStandUnderAnyPrefix) {
@@ -187,6 +186,15 @@ TEST(LrCheck, ScalingNeedsABaseBatch) {
   options.scaling = ScalingRule::kSqrt;
   EXPECT_THAT(check(options), ElementsAre(problem("lr.base_batch", "scaling sqrt")));
   options.scaling = ScalingRule::kNone;
+  EXPECT_THAT(check(options), IsEmpty());
+}
+
+TEST(LrCheck, ABaseIsNeededByAllButTheCycles) {
+  LrOptions options = goyal();
+  options.base.reset();
+  EXPECT_THAT(check(options), ElementsAre(problem("lr", "base is missing")));
+  options.policy.kind = PolicyKind::kTriangular;
+  options.policy.length = Duration{1, Duration::Unit::kEpochs};
   EXPECT_THAT(check(options), IsEmpty());
 }
 

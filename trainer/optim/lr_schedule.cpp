@@ -29,7 +29,7 @@ bool starts_after_warmup(const LrOptions& options) {
 
 // The LR at base_batch that the factor makes the peak.
 double base_of(const LrOptions& options) {
-  return is_cycle(options.policy.kind) ? options.policy.k1 : options.base;
+  return top_of(options.policy, options.base.value_or(0));
 }
 
 std::string describe_scaling(const LrOptions& options, double peak, double factor,
@@ -111,7 +111,7 @@ LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs)
   const PolicyKind kind = options.policy.kind;
   auto [policy, text] =
       make_policy(options.policy,
-                  {.peak = schedule.peak_,
+                  {.peak = options.base.value_or(0) * schedule.factor_,
                    .factor = schedule.factor_,
                    .origin = schedule.policy_origin_,
                    .rest = static_cast<double>(inputs.total_steps - 1) - schedule.policy_origin_,

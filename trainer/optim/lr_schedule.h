@@ -30,14 +30,14 @@ class LrSchedule {
   //   exponential  start * (peak / start)^(step / warmup_steps)
   //   sigmoid   start + (peak - start) / (1 + exp(-kappa (2 step / warmup_steps - 1)))
   // The peak there is where the policy goes on, for the kinds with a rise of their own (the cycles,
-  // one-cycle, trapezoid). From then on the policy, whose time counts from the start of training
-  // (policy_clock global) or from the end of the warm-up (after_warmup). A policy without a length
-  // has the rest of training: `end` is the LR of the last update, which is the one of step
-  // total_steps - 1; where nothing is left after the warm-up, the peak is held.
+  // one-cycle, trapezoid) and for piecewise. From then on the policy, whose time counts from the
+  // start of training (policy_clock global) or from the end of the warm-up (after_warmup). A policy
+  // without a length has the rest of training: `end` is the LR of the last update, which is the one
+  // of step total_steps - 1; where nothing is left after the warm-up, the peak is held.
   double lr(double step) const;
 
   double factor() const { return factor_; }  // of the scaling rule
-  double peak() const { return peak_; }      // lr.base (or k1) * factor
+  double peak() const { return peak_; }      // highest base or k1 * factor
   double warmup_steps() const { return warmup_steps_; }
 
   // "peak LR 3.2 = 0.1 × 32 (linear, batch 8192 / 256); …": for the plan printed at start.

@@ -1,6 +1,7 @@
 #include "trainer/optim/make_policy.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -16,14 +17,17 @@ using enum PolicyKind;
 class Maker {
  public:
   Maker(const PolicyOptions& policy, const PolicyContext& context)
-      : policy_(policy), context_(context), end_(policy.end * context.factor) {}
+      : policy_(policy),
+        context_(context),
+        peak_(is_cycle(policy.kind) ? policy.k1 * context.factor : context.peak),
+        end_(policy.end * context.factor) {}
 
   NamedPolicy make() const {
-    const double peak = context_.peak;
-    if (policy_.kind == kConstant) return {constant_policy(peak), "constant"};
+    if (policy_.kind == kConstant) return {constant_policy(peak_), "constant"};
+    if (policy_.kind == kPiecewise) return piecewise();
     if (policy_.kind == kMultistep) return multistep();
     if (policy_.kind == kInverse) {
-      return {inverse_policy(peak, rate(), policy_.power),
+      return {inverse_policy(peak_, rate(), policy_.power),
               concat("inverse of power ", policy_.power, ", 1 + ", rate(), " per step")};
     }
     if (policy_.kind == kInverseSqrt) return inverse_sqrt();
@@ -37,7 +41,7 @@ class Maker {
 
  private:
   NamedPolicy held() const {
-    return {constant_policy(context_.peak), "constant, no step being left for the policy"};
+    return {constant_policy(peak_), "constant, no step being left for the policy"};
   }
 
   std::string key(const char* name) const { return context_.prefix + "." + name; }
@@ -72,11 +76,11 @@ class Maker {
       text += concat(at.empty() ? " " : ", ", step + context_.origin);
       at.push_back(step);
     }
-    return {multistep_policy(context_.peak, policy_.gamma, std::move(at)), text};
+    return {multistep_policy(peak_, policy_.gamma, std::move(at)), text};
   }
 
   NamedPolicy with_length(double length) const {
-    const double peak = context_.peak;
+    const double peak = peak_;
     const double gamma = policy_.gamma;
     switch (policy_.kind) {
       case kStep:
@@ -133,12 +137,12 @@ class Maker {
     if (!(timescale > 0)) {
       throw OptionError({key("timescale"), "is needed, as the warm-up has no step"});
     }
-    return {inverse_sqrt_policy(context_.peak, timescale),
+    return {inverse_sqrt_policy(peak_, timescale),
             concat("inverse square root with timescale ", timescale)};
   }
 
   NamedPolicy one_cycle() const {
-    const double top = context_.peak;
+    const double top = peak_;
     const double first = top / policy_.div;
     if (policy_.kind == kOneCycle) {
       const double last = top / policy_.div_final.value_or(1e5);
@@ -176,7 +180,7 @@ class Maker {
 
   NamedPolicy trapezoid() const {
     Trapezoid shape{.start = policy_.start * context_.factor,
-                    .peak = context_.peak,
+                    .peak = peak_,
                     .end = end_,
                     .up = context_.steps_of(policy_.up),
                     .down = context_.steps_of(policy_.down),
@@ -197,14 +201,63 @@ class Maker {
     double stable = policy_.stable ? context_.steps_of(*policy_.stable) : 0;
     const double decay = rest_of("decay", policy_.decay, context_.rest, stable);
     stable = rest_of("stable", policy_.stable, context_.rest, decay);
-    return {
-        stable_decay_policy(context_.peak, policy_.min_ratio, stable, decay, policy_.decay_type),
-        concat("stable for ", stable, " steps, then to ", context_.peak * policy_.min_ratio, " in ",
-               decay)};
+    return {stable_decay_policy(peak_, policy_.min_ratio, stable, decay, policy_.decay_type),
+            concat("stable for ", stable, " steps, then to ", peak_ * policy_.min_ratio, " in ",
+                   decay)};
+  }
+
+  NamedPolicy piecewise() const {
+    std::vector<double> at;
+    std::vector<Policy> pieces;
+    at.reserve(policy_.pieces.size());
+    pieces.reserve(policy_.pieces.size());
+    std::string text = "piecewise:";
+    for (size_t i = 0; i < policy_.pieces.size(); ++i) {
+      const PolicyPiece& piece = policy_.pieces[i];
+      const double begin = at.empty() ? 0 : at.back();
+      PolicyContext of_piece = context_;
+      of_piece.prefix = concat(key("pieces"), ".", i, ".policy");
+      if (piece.base) of_piece.peak = *piece.base * context_.factor;
+      of_piece.origin += begin;
+      of_piece.rest -= begin;
+      if (piece.until) {
+        at.push_back(end_of(i, begin));
+        of_piece.rest = at.back() - begin;
+      }
+      auto [made, described] = make_policy(piece.policy, of_piece);
+      check_finite(of_piece, made);
+      if (piece.policy.kind == kPiecewise) described = "(" + described + ")";
+      text += concat(i == 0 ? " " : ", then ", described);
+      if (piece.until) text += concat(" until step ", at.back() + context_.origin);
+      pieces.push_back(std::move(made));
+    }
+    return {piecewise_policy(std::move(at), std::move(pieces)), text};
+  }
+
+  double end_of(size_t piece, double begin) const {
+    const Duration& until = *policy_.pieces[piece].until;
+    const double end = context_.steps_of(until);
+    if (end <= begin) {
+      throw OptionError({concat(key("pieces"), ".", piece, ".until"),
+                         concat(OptionCodec<Duration>::print(until), " is step ", end,
+                                ", not after the start of the piece (step ", begin,
+                                "); legal: strictly increasing")});
+    }
+    return end;
+  }
+
+  // A gamma above 1 may be too much for a long piece.
+  static void check_finite(const PolicyContext& piece, const Policy& policy) {
+    const double last = std::max(piece.rest, 0.0);
+    if (const double lr = policy(last); !std::isfinite(lr)) {
+      throw OptionError({piece.prefix, concat("gives the learning rate ", lr, " after ", last,
+                                              " steps; legal: finite ones")});
+    }
   }
 
   const PolicyOptions& policy_;
   const PolicyContext& context_;
+  double peak_;
   double end_;
 };
 
@@ -215,7 +268,8 @@ NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& contex
 }
 
 bool has_own_rise(PolicyKind kind) {
-  return is_cycle(kind) || kind == kOneCycle || kind == kOneCycleTorch || kind == kTrapezoid;
+  return is_cycle(kind) || kind == kPiecewise || kind == kOneCycle || kind == kOneCycleTorch ||
+         kind == kTrapezoid;
 }
 
 }  // namespace largo::optim

@@ -15,7 +15,8 @@ struct PolicyContext {
   double peak = 0;                   // of the kinds with a base: at its start, or its top
   double factor = 1;                 // of the scaling rule, for every other level
   double origin = 0;                 // the step that is t = 0
-  double rest = 0;                   // t at the last update: what an omitted length is
+  double rest = 0;                   // t at the last update, or where the piece ends: what an
+                                     // omitted length is
   double warmup_steps = 0;           // of the run: timescale of inverse_sqrt where it is omitted
   std::function<double(const Duration&)> steps_of = {};  // durations in steps
 };
@@ -29,8 +30,8 @@ struct NamedPolicy {
 // lengths that do not fit, in steps.
 NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& context);
 
-// Whether a warm-up leads to where the policy goes on, which it has a rise of its own from, and not
-// to the peak.
+// Whether a warm-up leads to where the policy goes on, which may have a rise of its own from there,
+// and not to the peak.
 bool has_own_rise(PolicyKind kind);
 
 }  // namespace largo::optim

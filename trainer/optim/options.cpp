@@ -69,8 +69,8 @@ void declare_warmup(OptionTable& table, WarmupOptions& warmup) {
 
 void declare_options(OptionTable& table, LrOptions& options) {
   table.add("lr.base", options.base, above(0.0),
-            {.description = "learning rate at lr.base_batch",
-             .required = true,
+            {.description = "learning rate at lr.base_batch; needed unless every policy has k0, k1 "
+                            "or a base of its own",
              .applies = policies_with_base("lr.policy")});
   table.add("lr.base_batch", options.base_batch, at_least<int64_t>(1),
             {.description = "global batch that every learning rate of this file is stated at; "
@@ -110,6 +110,12 @@ std::optional<ScalingRule> default_scaling(const OptimizerOptions& optimizer) {
 
 std::vector<OptionProblem> check(const LrOptions& options) {
   std::vector<OptionProblem> problems;
+  if (!options.base && uses_base(options.policy)) {
+    problems.push_back({"lr", "base is missing: learning rate at lr.base_batch; number > 0"});
+  }
+  if (options.policy.kind == PolicyKind::kPiecewise && options.base && !uses_base(options.policy)) {
+    problems.push_back({"lr.base", "no piece of lr.policy starts from it: all have their own"});
+  }
   if (options.scaling != ScalingRule::kNone && !options.base_batch) {
     problems.push_back({"lr.base_batch", concat("needed by scaling ", word_of(options.scaling),
                                                 ": 0.1 is Goyal's at 256, He's for CIFAR at 128")});

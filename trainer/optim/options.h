@@ -35,7 +35,7 @@ struct WarmupOptions {
 
 // Every LR here is stated at base_batch and multiplied by the scaling rule's factor.
 struct LrOptions {
-  double base = 0;  // the cyclic policies have k0 and k1 instead
+  std::optional<double> base;  // the cyclic policies have k0 and k1 instead
   std::optional<int64_t> base_batch;
   ScalingRule scaling = ScalingRule::kLinear;
   WarmupOptions warmup;

@@ -1,6 +1,6 @@
 #include "trainer/optim/policy_options.h"
 
-#include <array>
+#include <algorithm>
 #include <utility>
 
 #include "comm/base/error.h"
@@ -9,72 +9,10 @@ namespace largo::optim {
 
 namespace {
 
-using enum PolicyKind;
-
-struct Name {
-  PolicyKind kind;
-  const char* word;
-  const char* alias;  // LRBench's or another usual name; nullptr: none
-};
-
-constexpr std::array<Name, 15> kNames = {{
-    {kConstant, "constant", "FIX"},
-    {kStep, "step", "STEP"},
-    {kMultistep, "multistep", "NSTEP"},
-    {kExponential, "exponential", "EXP"},
-    {kInverse, "inverse", "INV"},
-    {kPolynomial, "polynomial", "POLY"},
-    {kSigmoid, "sigmoid", "SIG"},
-    {kSigmoidDecay, "sigmoid_decay", nullptr},
-    {kCosine, "cosine", nullptr},
-    {kCosineRestarts, "cosine_restarts", "SGDR"},
-    {kOneCycle, "one_cycle", nullptr},
-    {kOneCycleTorch, "one_cycle_torch", nullptr},
-    {kTrapezoid, "trapezoid", nullptr},
-    {kInverseSqrt, "inverse_sqrt", nullptr},
-    {kWarmupStableDecay, "warmup_stable_decay", "WSD"},
-}};
-
-constexpr std::array<std::pair<const char*, const char*>, kWaves> kWaveNames = {{
-    {"triangular", "TRI"},
-    {"triangular_down", "DTRI"},
-    {"sine", "SIN"},
-    {"sine_down", "DSIN"},
-    {"cosine_wave", "COS"},
-    {"cosine_wave_up", "UPCOS"},
-    {"sawtooth", "RSW"},
-    {"sine_sawtooth", "SINRSW"},
-    {"cosine_sawtooth", "COSRSW"},
-}};
-constexpr std::array<std::pair<const char*, const char*>, kEnvelopes> kEnvelopeNames = {
-    {{"", ""}, {"_halving", "2"}, {"_exponential", "EXP"}}};
-
-using Words = std::vector<std::pair<std::string, PolicyKind>>;
-
-// Readable words, and their aliases.
-std::pair<Words, Words> kind_words() {
-  Words words;
-  Words aliases;
-  for (const Name& name : kNames) {
-    words.emplace_back(name.word, name.kind);
-    if (name.alias != nullptr) aliases.emplace_back(name.alias, name.kind);
-  }
-  for (int wave = 0; wave < kWaves; ++wave) {
-    for (int envelope = 0; envelope < kEnvelopes; ++envelope) {
-      const PolicyKind kind = cycle_kind(static_cast<Wave>(wave), static_cast<Envelope>(envelope));
-      const auto& [word, alias] = kWaveNames[static_cast<size_t>(wave)];
-      const auto& [ending, alias_ending] = kEnvelopeNames[static_cast<size_t>(envelope)];
-      words.emplace_back(std::string(word) + ending, kind);
-      aliases.emplace_back(std::string(alias) + alias_ending, kind);
-    }
-  }
-  return {words, aliases};
-}
-
 template <class Holds>
 std::vector<std::string> words_where(Holds holds) {
   std::vector<std::string> words;
-  for (const auto& [word, kind] : kind_words().first) {
+  for (const auto& [word, kind] : policy_words()) {
     if (holds(kind)) words.push_back(word);
   }
   return words;
@@ -95,6 +33,7 @@ class PolicyKeys {
  public:
   PolicyKeys(OptionTable& table, std::string prefix) : table_(table), prefix_(std::move(prefix)) {}
 
+  OptionTable& table() const { return table_; }
   std::string operator()(const char* name) const { return prefix_ + "." + name; }
   AppliesTo only(std::vector<std::string> kinds) const {
     return {(*this)("kind"), std::move(kinds)};
@@ -224,48 +163,41 @@ void declare_one_cycle(const PolicyKeys& keys, PolicyOptions& policy) {
       {.description = "back to the first learning rate before the last phase", .applies = torch});
 }
 
-// Milestones of different units are compared where they are known as steps (make_schedule).
-void check_milestones(const std::string& key, const std::vector<Duration>& milestones,
-                      std::vector<OptionProblem>& problems) {
-  for (size_t i = 1; i < milestones.size(); ++i) {
-    if (milestones[i].unit == milestones[i - 1].unit &&
-        milestones[i].amount <= milestones[i - 1].amount) {
-      problems.push_back(
-          {key, concat(OptionCodec<Duration>::print(milestones[i]), " does not come after ",
-                       OptionCodec<Duration>::print(milestones[i - 1]),
-                       "; legal: strictly increasing durations")});
-    }
-  }
+void declare_piece(OptionTable& table, const std::string& prefix, PolicyPiece& piece) {
+  const std::string policy = prefix + ".policy";
+  table.add(prefix + ".until", piece.until, longer_than_nothing(),
+            {.description = "when the next piece begins, on the clock of the list; the last piece "
+                            "has none"});
+  table.add(prefix + ".base", piece.base, above(0.0),
+            {.description = "learning rate at lr.base_batch; omitted: that of the list, lr.base",
+             .applies = policies_with_base(policy)});
+  declare_policy(table, policy, piece.policy);
 }
 
-// What the length of a kind is that needs one; nullptr where it may be omitted.
-const char* needed_length(PolicyKind kind) {
-  if (is_cycle(kind)) {
-    return wave_of(kind) >= Wave::kSawtooth ? "the length of a tooth" : "half of a period";
-  }
-  if (kind == kStep) return "the time between two drops";
-  if (kind == kSigmoid) return "when half of the way is done";
-  if (kind == kCosineRestarts) return "the first cycle";
-  return nullptr;
+void declare_pieces(const PolicyKeys& keys, PolicyOptions& policy) {
+  keys.table().add_rows(keys("pieces"), policy.pieces, declare_piece,
+                        {.description = "policies one after the other, each from its own time 0; "
+                                        "an omitted length is the piece's",
+                         .applies = keys.only({"piecewise"})});
 }
 
 }  // namespace
 
-PolicyKind cycle_kind(Wave wave, Envelope envelope) {
-  return static_cast<PolicyKind>(static_cast<int>(kTriangular) +
-                                 kEnvelopes * static_cast<int>(wave) + static_cast<int>(envelope));
-}
-bool is_cycle(PolicyKind kind) { return kind >= kTriangular; }
-Wave wave_of(PolicyKind cycle) {
-  return static_cast<Wave>((static_cast<int>(cycle) - static_cast<int>(kTriangular)) / kEnvelopes);
-}
-Envelope envelope_of(PolicyKind cycle) {
-  return static_cast<Envelope>((static_cast<int>(cycle) - static_cast<int>(kTriangular)) %
-                               kEnvelopes);
+bool uses_base(const PolicyOptions& policy) {
+  if (policy.kind != PolicyKind::kPiecewise) return !is_cycle(policy.kind);
+  return std::any_of(policy.pieces.begin(), policy.pieces.end(), [](const PolicyPiece& piece) {
+    return !piece.base && uses_base(piece.policy);
+  });
 }
 
-std::string word_of(PolicyKind kind) {
-  return words_where([&](PolicyKind k) { return k == kind; }).at(0);
+double top_of(const PolicyOptions& policy, double base) {
+  if (is_cycle(policy.kind)) return policy.k1;
+  if (policy.kind != PolicyKind::kPiecewise) return base;
+  double top = 0;
+  for (const PolicyPiece& piece : policy.pieces) {
+    top = std::max(top, top_of(piece.policy, piece.base.value_or(base)));
+  }
+  return top;
 }
 
 AppliesTo policies_with_base(const std::string& prefix) {
@@ -274,53 +206,16 @@ AppliesTo policies_with_base(const std::string& prefix) {
 
 void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions& policy) {
   const PolicyKeys keys(table, prefix);
-  const auto [words, aliases] = kind_words();
   keys.add_choice<PolicyKind>(
-      "kind", policy.kind, words,
+      "kind", policy.kind, policy_words(),
       {.description = "shape of the learning rate over time; LRBench's names (FIX, STEP, … TRIEXP, "
                       "COSRSW2), SGDR and WSD are taken too"},
-      aliases);
+      policy_aliases());
   declare_times(keys, policy);
   declare_shapes(keys, policy);
   declare_levels(keys, policy);
   declare_one_cycle(keys, policy);
-}
-
-void check_policy(const std::string& prefix, const PolicyOptions& policy,
-                  std::vector<OptionProblem>& problems) {
-  const PolicyKind kind = policy.kind;
-  const auto wrong = [&](const char* key, std::string message) {
-    problems.push_back({prefix + "." + key, std::move(message)});
-  };
-  if (const char* meaning = needed_length(kind); meaning != nullptr && !policy.length) {
-    wrong("length", concat("needed by policy ", word_of(kind), ": ", meaning));
-  }
-  if (kind == kMultistep && policy.milestones.empty()) {
-    wrong("milestones", "needed by policy multistep; Goyal's are [30ep, 60ep, 80ep]");
-  }
-  check_milestones(prefix + ".milestones", policy.milestones, problems);
-  if (kind != kSigmoid && policy.gamma < 0) {
-    wrong("gamma", concat(policy.gamma, " is negative; legal: > 0, except with policy sigmoid"));
-  }
-  if (is_cycle(kind)) {
-    if (envelope_of(kind) == Envelope::kExponential && policy.gamma > 1) {
-      wrong("gamma", concat(policy.gamma,
-                            " makes the amplitude grow without end; legal: > 0 and "
-                            "<= 1"));
-    }
-    if (policy.k1 < policy.k0) {
-      wrong("k1", concat(policy.k1, " is below k0, which is ", policy.k0,
-                         "; legal: at least k0 (a policy that starts at the top: another kind)"));
-    }
-  }
-  if (kind == kOneCycleTorch && policy.three_phase && policy.pct_start.value_or(0.3) > 0.5) {
-    wrong("pct_start", concat(*policy.pct_start,
-                              " leaves no time for the way back that three_phase asks for; legal: "
-                              "<= 0.5"));
-  }
-  if (kind == kWarmupStableDecay && !policy.stable && !policy.decay) {
-    wrong("decay", "needed by policy warmup_stable_decay, unless stable is given");
-  }
+  declare_pieces(keys, policy);
 }
 
 }  // namespace largo::optim

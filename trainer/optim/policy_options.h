@@ -9,41 +9,12 @@
 
 #include "comm/base/option_table.h"
 #include "trainer/base/duration.h"
-#include "trainer/optim/lr_cycles.h"
 #include "trainer/optim/lr_policy.h"
+#include "trainer/optim/policy_kind.h"
 
 namespace largo::optim {
 
-// Those from kTriangular on are the cycles: nine waves in Wave's order, each with the three
-// envelopes in Envelope's.
-enum class PolicyKind {
-  kConstant,
-  kStep,
-  kMultistep,
-  kExponential,
-  kInverse,
-  kPolynomial,
-  kSigmoid,
-  kSigmoidDecay,
-  kCosine,
-  kCosineRestarts,
-  kOneCycle,
-  kOneCycleTorch,
-  kTrapezoid,
-  kInverseSqrt,
-  kWarmupStableDecay,
-  kTriangular,
-};
-inline constexpr int kWaves = 9;
-inline constexpr int kEnvelopes = 3;
-
-PolicyKind cycle_kind(Wave wave, Envelope envelope);
-bool is_cycle(PolicyKind kind);
-Wave wave_of(PolicyKind cycle);
-Envelope envelope_of(PolicyKind cycle);
-
-// "triangular_halving": what a configuration calls it.
-std::string word_of(PolicyKind kind);
+struct PolicyPiece;
 
 // Formulas: lr_policy.h, lr_cycles.h. Every LR is stated at base_batch; an omitted length is the
 // rest of training.
@@ -72,7 +43,22 @@ struct PolicyOptions {
   std::optional<Duration> stable, decay;  // warmup_stable_decay
   Anneal decay_type = Anneal::kLinear;    // warmup_stable_decay
   double min_ratio = 0;                   // warmup_stable_decay
+  std::vector<PolicyPiece> pieces;        // piecewise
 };
+
+// Part of a piecewise policy. Its own time starts where it does.
+struct PolicyPiece {
+  std::optional<Duration> until;  // on the clock of the list; the last piece has none
+  std::optional<double> base;     // empty: that of the list
+  PolicyOptions policy;
+};
+
+// Whether the policy starts from the base beside it: not the cycles, nor a piecewise one whose
+// pieces all have levels of their own.
+bool uses_base(const PolicyOptions& policy);
+
+// The highest of what it and its pieces start from or, the cycles, rise to.
+double top_of(const PolicyOptions& policy, double base);
 
 // What the base beside the policy `prefix` belongs to (lr.base beside lr.policy): every kind but
 // the cycles, which have k0 and k1.

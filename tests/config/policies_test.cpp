@@ -1,0 +1,191 @@
+// Policies made of policies, from the text of a run file to their values.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/config/config_text.h"
+#include "trainer/config/config_print.h"
+#include "trainer/config/load.h"
+#include "trainer/optim/lr_schedule.h"
+
+namespace largo::config {
+namespace {
+
+using testing::HasSubstr;
+
+std::string run_file(const std::string& lr) {
+  return "data: {kind: synthetic}\nmodel: {name: mlp}\nbatch: {global: 64}\ntrain: {length: "
+         "1ep}\n" +
+         lr;
+}
+
+optim::LrSchedule schedule_of(const std::string& lr, int64_t total_steps = 1000) {
+  const LoadedConfig config = load_config({"run.yaml", run_file(lr)}, {});
+  return optim::make_schedule(
+      config.values.lr,
+      {.global_batch = 64, .total_steps = total_steps, .steps_of = [](const Duration& d) {
+         return d.unit == Duration::Unit::kEpochs ? d.amount * 10 : d.amount;
+       }});
+}
+
+// Two pieces and three pieces of tests/golden/lr_policies.csv, by the first boundary.
+const std::map<std::string, std::string> kGolden = {{"100", R"(
+lr:
+  base_batch: 64
+  policy:
+    kind: piecewise
+    pieces:
+      - {until: 100steps, policy: {kind: TRIEXP, k0: 0.05, k1: 0.3, gamma: 0.99, gamma_per: 1steps, length: 20steps}}
+      - {base: 0.05, policy: {kind: EXP, gamma: 0.98, length: 1steps}}
+)"},
+                                                    {"11,20", R"(
+lr:
+  base: 0.1
+  base_batch: 64
+  policy:
+    kind: piecewise
+    pieces:
+      - {until: 11steps, policy: {kind: SINEXP, k0: 1.0, k1: 3.0, gamma: 0.94, gamma_per: 1steps, length: 5steps}}
+      - {until: 2ep, base: 0.5, policy: {kind: POLY, end: 0.1, power: 1.2}}  # its own length: 9 steps
+      - {policy: {kind: NSTEP, gamma: 0.5, milestones: [4steps, 8steps]}}
+)"}};
+
+TEST(Piecewise, GivesTheGoldenValuesFromARunFile) {
+  std::ifstream golden(LARGO_SOURCE_DIR "/tests/golden/lr_policies.csv");
+  int checked = 0;
+  for (std::string line; std::getline(golden, line);) {
+    if (!line.starts_with("PIECEWISE,")) continue;
+    const size_t open = line.find('[') + 1;
+    const optim::LrSchedule schedule =
+        schedule_of(kGolden.at(line.substr(open, line.find(']') - open)));
+    const size_t numbers = line.rfind("\",") + 2;
+    const double t = std::stod(line.substr(numbers));
+    const double lr = std::stod(line.substr(line.find(',', numbers) + 1));
+    EXPECT_NEAR(schedule.lr(t), lr, 1e-14 + 1e-12 * std::abs(lr)) << line;
+    ++checked;
+  }
+  EXPECT_EQ(checked, 29);
+}
+
+TEST(Piecewise, EveryPieceHasItsOwnTimeLengthAndBase) {
+  const optim::LrSchedule schedule = schedule_of(R"(
+lr:
+  base: 0.1
+  base_batch: 32
+  policy:
+    kind: piecewise
+    pieces:
+      - {until: 100steps, policy: {kind: cosine}}
+      - {until: 200steps, base: 0.2, policy: {kind: polynomial, end: 0.1}}
+      - until: 300steps
+        policy:
+          kind: piecewise
+          pieces:
+            - {until: 40steps, policy: {kind: constant}}
+            - {policy: {kind: polynomial}}
+      - {policy: {kind: polynomial, end: 0.05}}
+)");
+  EXPECT_EQ(schedule.factor(), 2);
+  EXPECT_EQ(schedule.peak(), 0.4);
+  EXPECT_EQ(schedule.lr(0), 0.2);
+  EXPECT_NEAR(schedule.lr(99.999999), 0, 1e-12);  // the end comes with the next piece
+  EXPECT_EQ(schedule.lr(100), 0.4);
+  EXPECT_DOUBLE_EQ(schedule.lr(150), 0.3);
+  EXPECT_EQ(schedule.lr(239), 0.2);
+  EXPECT_DOUBLE_EQ(schedule.lr(270), 0.1);  // half of the inner list's last piece
+  EXPECT_EQ(schedule.lr(300), 0.2);
+  EXPECT_EQ(schedule.lr(999), 0.1);  // the end of the last comes with the last update
+  EXPECT_GT(schedule.lr(998), 0.1);
+  EXPECT_THAT(
+      schedule.describe(),
+      HasSubstr("peak LR 0.4 = 0.2 × 2 (linear, batch 64 / 32); no warm-up; piecewise: "
+                "cosine to 0 in 100 steps until step 100, then polynomial of power 1 to "
+                "0.2 in 100 steps until step 200, then (piecewise: constant until step 240, "
+                "then polynomial of power 1 to 0 in 60 steps) until step 300, then"));
+}
+
+TEST(Piecewise, StartsAfterTheWarmupWhichLeadsToIt) {
+  const std::string lr = R"(
+lr:
+  base: 0.1
+  base_batch: 64
+  warmup: {kind: gradual, length: 20steps, start: zero}
+  policy:
+    kind: piecewise
+    pieces:
+      - {until: 100steps, policy: {kind: triangular, k0: 0.2, k1: 1, length: 50steps}}
+      - {policy: {kind: constant}}
+)";
+  const optim::LrSchedule schedule = schedule_of(lr);
+  EXPECT_EQ(schedule.lr(0), 0);
+  EXPECT_DOUBLE_EQ(schedule.lr(10), 0.1);
+  EXPECT_EQ(schedule.lr(20), 0.2);
+  EXPECT_EQ(schedule.lr(70), 1);
+  EXPECT_EQ(schedule.lr(120), 0.1);
+  const optim::LrSchedule global = schedule_of(lr + "  policy_clock: global\n");
+  EXPECT_DOUBLE_EQ(global.lr(20), 0.2 + 0.8 * 20 / 50);  // inside of the first piece
+  EXPECT_DOUBLE_EQ(global.lr(10), global.lr(20) / 2);
+  EXPECT_EQ(global.lr(100), 0.1);
+}
+
+TEST(Piecewise, PrintsWhatItReadsBack) {
+  const LoadedConfig config = load_config({"run.yaml", run_file(kGolden.at("11,20"))}, {});
+  const std::string printed = print_config(config);
+  const LoadedConfig again = load_config({"again.yaml", printed}, {});
+  EXPECT_EQ(config_hash(again.values), config_hash(config.values));
+  const LoadedConfig other =
+      load_config({"run.yaml", printed}, {"lr.policy.pieces.1.policy.power=1.3"});
+  EXPECT_EQ(other.values.lr.policy.pieces[1].policy.power, 1.3);
+  EXPECT_NE(config_hash(other.values), config_hash(config.values));
+}
+
+TEST(Piecewise, ABaseIsNeededWhereAPieceStartsFromIt) {
+  const auto lr = [](const std::string& keys) {
+    return run_file("lr: {base_batch: 64, " + keys + "}\n");
+  };
+  const std::string wave = "{kind: triangular, k0: 0.1, k1: 1, length: 1ep}";
+  const std::string both = "policy: {kind: piecewise, pieces: [{until: 5ep, policy: " + wave +
+                           "}, {policy: {kind: cosine}}]}";
+  EXPECT_THAT(errors_of(lr(both)), HasSubstr("lr: base is missing"));
+  EXPECT_EQ(errors_of(lr("base: 0.1, " + both)), "");
+  const std::string own = "policy: {kind: piecewise, pieces: [{until: 5ep, policy: " + wave +
+                          "}, {base: 0.1, policy: {kind: cosine}}]}";
+  EXPECT_EQ(errors_of(lr(own)), "");
+  EXPECT_THAT(errors_of(lr("base: 0.1, " + own)), HasSubstr("no piece of lr.policy starts from"));
+}
+
+TEST(Piecewise, RefusesPiecesThatDoNotFollowOneAnother) {
+  const auto with = [](const std::string& pieces) {
+    return run_file("lr: {base: 0.1, base_batch: 64, policy: {kind: piecewise, pieces: [" + pieces +
+                    "]}}\n");
+  };
+  EXPECT_THAT(errors_of(with("{policy: {kind: constant}}, {policy: {kind: cosine}}")),
+              HasSubstr("lr.policy.pieces.0.until: needed by every piece but the last"));
+  EXPECT_THAT(errors_of(with("{until: 1ep, policy: {kind: constant}}")),
+              HasSubstr("lr.policy.pieces.0.until: belongs to every piece but the last"));
+  EXPECT_THAT(errors_of(with("{until: 2ep}, {until: 2ep}, {policy: {kind: cosine}}")),
+              HasSubstr("lr.policy.pieces.1.until: 2ep does not come after 2ep"));
+  EXPECT_THAT(errors_of(with("{until: 2ep, policy: {kind: step}}, {}")),
+              HasSubstr("lr.policy.pieces.0.policy.length: needed by policy step"));
+  EXPECT_THAT(errors_of(run_file("lr: {base: 0.1, base_batch: 64, policy: {kind: piecewise}}\n")),
+              HasSubstr("needed by policy piecewise: a list of {until, policy}"));
+  EXPECT_THROW(schedule_of(R"(
+lr: {base: 0.1, base_batch: 64, policy: {kind: piecewise, pieces: [{until: 1ep}, {until: 10steps}, {}]}}
+)"),
+               OptionError);  // 1ep is 10 steps
+  EXPECT_THROW(schedule_of(R"(
+lr:
+  base: 0.1
+  base_batch: 64
+  policy: {kind: piecewise, pieces: [{until: 500steps, policy: {kind: step, gamma: 10, length: 1steps}}, {}]}
+)"),
+               OptionError);  // infinite before it ends
+}
+
+}  // namespace
+}  // namespace largo::config
