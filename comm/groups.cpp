@@ -1,6 +1,9 @@
 #include "comm/groups.h"
 
+#include <utility>
+
 #include "comm/base/error.h"
+#include "comm/host_communicator.h"
 #include "comm/nccl_backend.h"
 #include "comm/self_communicator.h"
 #include "comm/staged_communicator.h"
@@ -18,9 +21,12 @@ namespace {
 
 Groups host_groups(const MpiSession& session, const GroupSetup& setup) {
   const auto all = session.make_communicator(/*asynchronous=*/false);
-  return {.world = session.make_communicator(setup.overlap),
+  auto world = session.make_communicator(setup.overlap);
+  std::string transport = transport_of(*world);
+  return {.world = std::move(world),
           .own_norms = all->split(setup.norm_ranks.front(), session.rank()),
-          .check = nullptr};
+          .check = nullptr,
+          .transport = std::move(transport)};
 }
 
 // Through one object, because the host waits for every collective.

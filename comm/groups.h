@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -15,6 +16,7 @@ struct Groups {
   std::unique_ptr<Communicator> world;      // gradients, metrics, state
   std::unique_ptr<Communicator> own_norms;  // null where normalization shares `world`
   std::unique_ptr<Communicator> check;      // the host's, to verify NCCL by; null on other backends
+  std::string transport = {};  // how sums on the host travel, and why not otherwise; else empty
 
   // Synchronized normalization, inside forward and backward.
   Communicator& norms() const { return own_norms ? *own_norms : *world; }

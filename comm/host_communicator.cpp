@@ -1,13 +1,16 @@
 #include "comm/host_communicator.h"
 
 #include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <climits>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "comm/node_window.h"
 #include "comm/work_queue.h"
 
 namespace largo::comm {
@@ -16,17 +19,24 @@ namespace {
 
 constexpr int64_t kMaxCount = 1 << 30;  // MPI counts are int
 
-MPI_Datatype mpi_type(at::ScalarType dtype) {
+struct NumberType {
+  WindowType window;
+  MPI_Datatype mpi;  // MPI has no bfloat16
+};
+
+NumberType number_type(at::ScalarType dtype) {
   switch (dtype) {
     case at::kFloat:
-      return MPI_FLOAT;
+      return {WindowType::kFloat, MPI_FLOAT};
     case at::kDouble:
-      return MPI_DOUBLE;
+      return {WindowType::kDouble, MPI_DOUBLE};
     case at::kLong:
-      return MPI_INT64_T;
+      return {WindowType::kInt64, MPI_INT64_T};
+    case at::kBFloat16:
+      return {WindowType::kBfloat16, MPI_DATATYPE_NULL};
     default:
       fail(ExitCode::kInternal, "all_reduce of ", at::toString(dtype),
-           " on the host; known: Float, Double, Long");
+           " on the host; known: Float, Double, Long, BFloat16");
   }
 }
 
@@ -37,11 +47,26 @@ void check_dense(const at::Tensor& tensor) {
 
 char* bytes_of(const at::Tensor& tensor) { return static_cast<char*>(tensor.data_ptr()); }
 
+std::byte* memory_of(const at::Tensor& tensor) {
+  return static_cast<std::byte*>(tensor.data_ptr());
+}
+
+void mpi_all_reduce(const at::Tensor& tensor, MPI_Datatype type, ReduceOp op, MPI_Comm comm) {
+  const int64_t element_bytes = tensor.element_size();
+  for (int64_t done = 0; done < tensor.numel(); done += kMaxCount) {
+    const auto count = static_cast<int>(std::min(kMaxCount, tensor.numel() - done));
+    mpi_check(MPI_Allreduce(MPI_IN_PLACE, bytes_of(tensor) + done * element_bytes, count, type,
+                            op == ReduceOp::kSum ? MPI_SUM : MPI_MAX, comm),
+              "MPI_Allreduce");
+  }
+}
+
 class HostCommunicator final : public Communicator {
  public:
-  HostCommunicator(MpiComm comm, bool asynchronous)
-      : comm_(std::move(comm)), rank_(comm_.rank()), size_(comm_.size()) {
-    if (asynchronous) queue_.emplace();
+  HostCommunicator(MpiComm comm, const HostSetup& setup)
+      : comm_(std::move(comm)), rank_(comm_.rank()), size_(comm_.size()), setup_(setup) {
+    if (setup_.shared_memory) window_ = NodeWindow::make(comm_.get(), setup_.node, transport_);
+    if (setup_.asynchronous) queue_.emplace();
   }
 
   int rank() const override { return rank_; }
@@ -49,20 +74,28 @@ class HostCommunicator final : public Communicator {
   bool is_asynchronous() const override { return queue_.has_value(); }
 
   at::Tensor allocate(int64_t elements, at::ScalarType dtype) override {
-    return at::zeros({elements}, dtype);
+    const auto bytes = elements * static_cast<int64_t>(at::elementSize(dtype));
+    const auto block = window_ && bytes > 0 ? window_->allocate(bytes) : nullptr;
+    if (!block) return at::zeros({elements}, dtype);
+    return at::from_blob(
+        block.get(), {elements}, [block](void*) {}, dtype);
   }
 
   Work all_reduce(at::Tensor tensor, ReduceOp op) override {
     check_dense(tensor);
-    const MPI_Datatype type = mpi_type(tensor.scalar_type());
+    const NumberType type = number_type(tensor.scalar_type());
+    if (window_) {
+      return run([window = window_, tensor, type, op] {
+        window->all_reduce(memory_of(tensor), tensor.numel(), type.window,
+                           op == ReduceOp::kSum ? WindowOp::kSum : WindowOp::kMax);
+      });
+    }
     return run([comm = comm_.get(), tensor, type, op] {
-      const int64_t element_bytes = tensor.element_size();
-      for (int64_t done = 0; done < tensor.numel(); done += kMaxCount) {
-        const auto count = static_cast<int>(std::min(kMaxCount, tensor.numel() - done));
-        mpi_check(MPI_Allreduce(MPI_IN_PLACE, bytes_of(tensor) + done * element_bytes, count, type,
-                                op == ReduceOp::kSum ? MPI_SUM : MPI_MAX, comm),
-                  "MPI_Allreduce");
-      }
+      if (type.mpi != MPI_DATATYPE_NULL) return mpi_all_reduce(tensor, type.mpi, op, comm);
+      const at::NoGradGuard no_grad;
+      const at::Tensor wide = tensor.to(at::kFloat);
+      mpi_all_reduce(wide, MPI_FLOAT, op, comm);
+      tensor.copy_(wide);
     });
   }
 
@@ -87,6 +120,9 @@ class HostCommunicator final : public Communicator {
     at::Tensor gathered = at::empty(sizes, mine.options());
     const int bytes = static_cast<int>(mine.nbytes());
     run([&] {
+      if (window_ && window_->gathers(bytes)) {
+        return window_->all_gather(memory_of(mine), memory_of(gathered), bytes);
+      }
       mpi_check(MPI_Allgather(mine.data_ptr(), bytes, MPI_BYTE, gathered.data_ptr(), bytes,
                               MPI_BYTE, comm_.get()),
                 "MPI_Allgather");
@@ -95,7 +131,10 @@ class HostCommunicator final : public Communicator {
   }
 
   void barrier() override {
-    run([this] { mpi_check(MPI_Barrier(comm_.get()), "MPI_Barrier"); }).wait();
+    run([this] {
+      if (window_ && window_->gathers(0)) return window_->barrier();
+      mpi_check(MPI_Barrier(comm_.get()), "MPI_Barrier");
+    }).wait();
   }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
@@ -103,8 +142,10 @@ class HostCommunicator final : public Communicator {
     run([&] {
       mpi_check(MPI_Comm_split(comm_.get(), color, key, &part), "MPI_Comm_split");
     }).wait();
-    return std::make_unique<HostCommunicator>(MpiComm(part), queue_.has_value());
+    return std::make_unique<HostCommunicator>(MpiComm(part), setup_);
   }
+
+  const std::string& transport() const { return transport_; }
 
  private:
   Work run(std::function<void()> job) {
@@ -116,13 +157,22 @@ class HostCommunicator final : public Communicator {
   MpiComm comm_;
   int rank_;
   int size_;
-  std::optional<WorkQueue> queue_;  // destroyed before comm_, which its jobs use
+  HostSetup setup_;
+  std::string transport_ = "MPI";
+  std::shared_ptr<NodeWindow> window_;  // null: MPI does it all
+  std::optional<WorkQueue> queue_;      // destroyed before comm_, which its jobs use
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_host_communicator(MpiComm comm, bool asynchronous) {
-  return std::make_unique<HostCommunicator>(std::move(comm), asynchronous);
+std::unique_ptr<Communicator> make_host_communicator(MpiComm comm, const HostSetup& setup) {
+  return std::make_unique<HostCommunicator>(std::move(comm), setup);
+}
+
+std::string transport_of(const Communicator& host) {
+  const auto* made_here = dynamic_cast<const HostCommunicator*>(&host);
+  LARGO_CHECK(made_here != nullptr, "a communicator of another kind");
+  return made_here->transport();
 }
 
 }  // namespace largo::comm

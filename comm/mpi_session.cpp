@@ -195,8 +195,13 @@ std::vector<std::string> MpiSession::node_all_gather(const std::string& bytes) c
 }
 
 std::unique_ptr<Communicator> MpiSession::make_communicator(bool asynchronous) const {
-  return make_host_communicator(handles_->world.duplicate(),
-                                asynchronous && thread_level_ == ThreadLevel::kMultiple);
+  return make_host_communicator(
+      handles_->world.duplicate(),
+      {.asynchronous = asynchronous && thread_level_ == ThreadLevel::kMultiple});
+}
+
+std::unique_ptr<Communicator> MpiSession::make_plain_mpi_communicator() const {
+  return make_host_communicator(handles_->world.duplicate(), {.shared_memory = false});
 }
 
 void MpiSession::abort(int code) const noexcept {

@@ -54,6 +54,9 @@ class MpiSession {
   // thread.
   std::unique_ptr<Communicator> make_communicator(bool asynchronous) const;
 
+  // The same, blocking, with everything left to MPI: what to compare with.
+  std::unique_ptr<Communicator> make_plain_mpi_communicator() const;
+
   // Ends all ranks of the job at once. Safe while unwinding and from any thread.
   [[noreturn]] void abort(int code) const noexcept;
 
