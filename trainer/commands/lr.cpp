@@ -44,7 +44,9 @@ int run_lr(const LrArguments& arguments) {
   const Catalogs catalogs = make_catalogs();
   Log log;
   const std::string index = data_index(loaded, catalogs, log);
-  const auto [info, plan, schedule] = prepare(loaded, catalogs, index, arguments.ranks);
+  const Prepared prepared = prepare(loaded, catalogs, index, arguments.ranks);
+  const BatchPlan& plan = prepared.plan;
+  const optim::LrSchedule& schedule = prepared.schedule;
   std::fprintf(stderr, "%lld steps; %s\n", static_cast<long long>(plan.total_steps()),
                schedule.describe().c_str());
   if (!arguments.plot.empty()) {

@@ -16,6 +16,7 @@
 #include "trainer/data/memory_cache.h"
 #include "trainer/data/stage.h"
 #include "trainer/nn/state.h"
+#include "trainer/optim/scaling.h"
 
 namespace largo::commands {
 
@@ -178,15 +179,29 @@ std::vector<int> norm_ranks(const nn::NormOptions& options, const comm::MpiSessi
   return ranks;
 }
 
+namespace {
+
+// The plan that the schedule's durations are steps of: the run's own, but for adascale, whose
+// schedule is that of a run at base_batch.
+BatchPlan schedule_clock(BatchPlan::Inputs inputs, const optim::LrOptions& lr) {
+  if (lr.scaling == optim::ScalingRule::kAdaScale) {
+    inputs.batch = {.global = lr.base_batch};
+    inputs.world = 1;
+  }
+  return BatchPlan(inputs);
+}
+
+}  // namespace
+
 Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
                  const std::string& index, int64_t world) {
   const config::RunConfig& values = config.values;
   const data::DataInfo info = describe_data(config, catalogs, index);
-  const BatchPlan::Inputs inputs = {.batch = values.batch,
-                                    .last_batch = values.train.last_batch,
-                                    .length = values.train.length,
-                                    .world = world,
-                                    .train_samples = info.train_samples};
+  BatchPlan::Inputs inputs = {.batch = values.batch,
+                              .last_batch = values.train.last_batch,
+                              .length = values.train.length,
+                              .world = world,
+                              .train_samples = info.train_samples};
   std::vector<OptionProblem> problems = BatchPlan::check(inputs);
   for (OptionProblem& problem : catalogs.models.check(model_spec(config, info))) {
     problems.push_back(std::move(problem));
@@ -195,13 +210,30 @@ Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
     problems.push_back(std::move(problem));
   }
   if (!problems.empty()) throw config.error(problems);
-  const BatchPlan plan(inputs);
-  return {info, plan, with_places(config, [&] {
-            return optim::make_schedule(
-                values.lr, {.global_batch = plan.global_batch(),
-                            .total_steps = plan.total_steps(),
-                            .steps_of = [&](const Duration& d) { return plan.steps_of(d); }});
-          })};
+  const int64_t global_batch = BatchPlan(inputs).global_batch();
+  problems = optim::check_scaling(values.lr, values.optimizer, global_batch);
+  if (!problems.empty()) throw config.error(problems);
+  const BatchPlan clock = schedule_clock(inputs, values.lr);
+  if (values.lr.scaling == optim::ScalingRule::kAdaScale) {
+    inputs.length = {static_cast<double>(clock.total_steps()), Duration::Unit::kSteps};
+  }
+  const optim::ScheduleInputs schedule_inputs = {
+      .global_batch = global_batch,
+      .total_steps = clock.total_steps(),
+      .steps_of = [clock](const Duration& d) { return clock.steps_of(d); }};
+  return {.info = info,
+          .plan = BatchPlan(inputs),
+          .schedule_inputs = schedule_inputs,
+          .schedule =
+              with_places(config, [&] { return optim::make_schedule(values.lr, schedule_inputs); }),
+          .optimizer = optim::scaled_for_batch(values.optimizer, values.lr, global_batch)};
+}
+
+std::string Prepared::describe_lr(const config::RunConfig& config) const {
+  const std::string of_optimizer =
+      optim::describe_scaled_optimizer(config.optimizer, config.lr, plan.global_batch());
+  return of_optimizer.empty() ? schedule.describe()
+                              : concat(schedule.describe(), "; ", of_optimizer);
 }
 
 std::shared_ptr<nn::Model> make_model(const comm::MpiSession& session,

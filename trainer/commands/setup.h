@@ -85,8 +85,13 @@ data::Transform eval_transform(const config::LoadedConfig& config, const data::D
 // what is wrong with the options is a ConfigError, with the data an Error.
 struct Prepared {
   data::DataInfo info;
-  BatchPlan plan;
+  BatchPlan plan;  // under lr.scaling adascale its last step is the latest that may be the last
+  optim::ScheduleInputs schedule_inputs;
   optim::LrSchedule schedule;
+  optim::OptimizerOptions optimizer;  // the file's, as lr.scaling changes them
+
+  // "peak LR 3.2 = 0.1 × 32 (linear, batch 8192 / 256); …": base, factor, peak and why.
+  std::string describe_lr(const config::RunConfig& config) const;
 };
 Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
                  const std::string& index, int64_t world);

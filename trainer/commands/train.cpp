@@ -19,6 +19,7 @@
 #include "trainer/commands/training_setup.h"
 #include "trainer/config/config_print.h"
 #include "trainer/metrics/environment.h"
+#include "trainer/optim/make_controller.h"
 #include "trainer/trainer.h"
 
 namespace largo::commands {
@@ -183,17 +184,18 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   }
 
   Training training(run, session, directory);
-  optim::ScheduleController controller(run.prepared.schedule, total_steps);
+  const auto controller =
+      optim::make_controller(values.lr, run.prepared.schedule, run.prepared.schedule_inputs);
   checkpoint::Checkpointer checkpoints(values.checkpoint, directory / "checkpoints",
                                        *training.groups.world, log);
-  const From from = restore(values.checkpoint, checkpoints, training.learner, controller);
+  const From from = restore(values.checkpoint, checkpoints, training.learner, *controller);
   comm::GradientReducer reducer = training.make_reducer(from.state.bucket_order);
   const std::string environment = environment_json(session, program, run.device);
   metrics::Recorder recorder(session.rank(), directory);
   begin_records(training, from, environment, directory, recorder, log);
   metrics::Progress progress(log, total_steps, metrics::stderr_is_terminal());
 
-  Trainer::Parts parts = training.parts(reducer, controller, checkpoints, recorder, progress, log);
+  Trainer::Parts parts = training.parts(reducer, *controller, checkpoints, recorder, progress, log);
   parts.save_result = [&](const std::string& split) {
     const char* file = split == "val" ? "weights.safetensors" : "weights_ema.safetensors";
     comm::on_rank_zero(session, [&] {

@@ -83,7 +83,7 @@ Training::Training(const RunInput& the_run, const comm::MpiSession& session,
                                 .share_gpu = run.config.values.run.share_gpu})),
       learner(make_model(session, run.config, run.catalogs, run.prepared.info, groups,
                          run.device.device),
-              run.config.values.optimizer, run.config.values.train.ema,
+              run.prepared.optimizer, run.config.values.train.ema,
               run.prepared.plan.global_batch()) {}
 
 comm::GradientReducer Training::make_reducer(const std::vector<int64_t>& order) {
@@ -136,7 +136,7 @@ std::string Training::describe_batch() const {
   const BatchPlan& plan = run.prepared.plan;
   return concat("batch ", plan.describe(), "; ",
                 describe_norm(run.config.values.model.norm, plan, norm_ranks.size()), "; ",
-                run.prepared.schedule.describe());
+                run.prepared.describe_lr(run.config.values));
 }
 
 std::string Training::describe_ranks() const {
