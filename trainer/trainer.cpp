@@ -195,7 +195,8 @@ void Trainer::update(int64_t step, StepResult& result) {
     optim::clip_gradients(parts_.reducer.gradients(), result.grad_norm, *parts_.train.clip_norm);
   }
   result.lr = parts_.lr.lr(step);
-  parts_.optimizer.step(parts_.reducer.gradients(), result.lr);
+  parts_.optimizer.step(parts_.reducer.gradients(),
+                        parts_.rates.at(result.lr, parts_.lr.clock(step)));
   parts_.statistics.apply();
   if (parts_.average) parts_.average->update();
   clock_->lap(metrics::Phase::kOptimizer);

@@ -33,6 +33,7 @@
 #include "trainer/nn/running_stats.h"
 #include "trainer/optim/lr_controller.h"
 #include "trainer/optim/optimizer.h"
+#include "trainer/optim/rate_schedules.h"
 #include "trainer/optim/weight_average.h"
 #include "trainer/phase_clock.h"
 #include "trainer/rank_check.h"
@@ -82,6 +83,7 @@ class Trainer {
     optim::Optimizer& optimizer;
     optim::WeightAverage* average = nullptr;  // none: no moving average is kept
     optim::LrController& lr;
+    optim::RateSchedules rates = {};  // of momentum and weight decay, on lr's clock
     checkpoint::Checkpointer& checkpoints;
     metrics::Recorder& recorder;
     metrics::Progress& progress;

@@ -18,7 +18,9 @@ const std::string kFull =
     "data:\n  kind: synthetic\n  shape: [3, 32, 32]\n  augment: {pad_crop: 2, flip: true}\n"
     "model: {name: resnet20, norm: {kind: group, groups: 4}}\n"
     "batch: {global: 64, max_micro: 16}\n"
-    "optimizer: {momentum: 0.9, nesterov: true, weight_decay: 5.0e-4}\n"
+    "optimizer:\n  momentum: 0.9\n  nesterov: true\n  weight_decay: 5.0e-4\n"
+    "  momentum_schedule: {kind: one_cycle, middle: 0.8}\n"
+    "  groups:\n    - {match: '*.bias', lr_factor: 2}\n    - match: fc.*\n      weight_decay: 0.1\n"
     "lr:\n"
     "  base: 0.1  # at base_batch\n"
     "  base_batch: 64\n"
@@ -95,6 +97,7 @@ TEST(ConfigMutation, AnyOverrideToo) {
     const std::string text = mutated(random);
     const size_t begin = random.below(std::max<size_t>(text.size(), 1));
     try_bytes(kSmallest, {"lr.policy=" + text.substr(begin, random.below(60))});
+    try_bytes(kSmallest, {"optimizer.groups=[{match: " + text.substr(begin, random.below(60))});
     try_bytes(kSmallest,
               {concat('x', text.substr(begin, random.below(20)), '=', text.substr(0, 9))});
   }

@@ -89,7 +89,13 @@ INSTANTIATE_TEST_SUITE_P(
         std::vector<std::string>{"train.precision=float64", "train.length=1000000samples",
                                  "comm.overlap=on", "optimizer.weight_decay=0.1"},
         std::vector<std::string>{"optimizer={kind: adamw, betas: [0.9, 0.95]}", "lr.scaling=none"},
-        std::vector<std::string>{"optimizer={kind: lars, momentum_form: absorbed}"}));
+        std::vector<std::string>{"optimizer={kind: lars, momentum_form: absorbed}"},
+        std::vector<std::string>{"optimizer.groups=[{match: '*.bias', lr_factor: 2}, {match: fc.*, "
+                                 "weight_decay: 0}]",
+                                 "optimizer.groups.1.lr_factor=0.5"},
+        std::vector<std::string>{
+            "optimizer.momentum_schedule={kind: one_cycle_torch, middle: 0.85}",
+            "optimizer.weight_decay_schedule={kind: sine, k0: 0, k1: 0.1, length: 3ep}"}));
 
 TEST(ConfigHash, IsOfTheTrajectoryOnly) {
   const auto hash = [](const std::vector<std::string>& overrides) {
@@ -102,6 +108,11 @@ TEST(ConfigHash, IsOfTheTrajectoryOnly) {
   EXPECT_NE(hash({"run.seed=2"}), plain);
   EXPECT_NE(hash({"data.limit=2"}), plain);
   EXPECT_NE(hash({"model.norm.kind=group"}), plain);
+  const std::string grouped = hash({"optimizer.groups=[{match: a}]"});
+  EXPECT_NE(grouped, plain);
+  EXPECT_NE(hash({"optimizer.groups=[{match: b}]"}), grouped);
+  EXPECT_NE(hash({"optimizer.groups=[{match: a}, {match: b}]"}), grouped);
+  EXPECT_EQ(hash({"optimizer.groups=[]"}), plain);
 }
 
 TEST(TrajectoryDifferences, NamesKeysAndBothValues) {
@@ -112,6 +123,18 @@ TEST(TrajectoryDifferences, NamesKeysAndBothValues) {
                   load({"run.name=a"}),
                   load({"run.name=b", "optimizer.momentum=0.95", "data.limit=9", "eval.batch=3"})),
               ElementsAre("data.limit: not given -> 9", "optimizer.momentum: 0.9 -> 0.95"));
+  const RunConfig one = load({"optimizer.groups=[{match: a, lr_factor: 2}]"});
+  const RunConfig two = load({"optimizer.groups=[{match: a}, {match: b}]"});
+  EXPECT_THAT(
+      trajectory_differences(one, two),
+      ElementsAre("optimizer.groups: 1 row -> 2 rows", "optimizer.groups.0.lr_factor: 2 -> 1",
+                  "optimizer.groups.1.match: not given -> b",
+                  "optimizer.groups.1.lr_factor: not given -> 1"));
+  EXPECT_THAT(
+      trajectory_differences(two, one),
+      ElementsAre("optimizer.groups: 2 rows -> 1 row", "optimizer.groups.0.lr_factor: 1 -> 2",
+                  "optimizer.groups.1.match: b -> not given",
+                  "optimizer.groups.1.lr_factor: 1 -> not given"));
 }
 
 }  // namespace

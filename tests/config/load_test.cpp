@@ -154,6 +154,45 @@ TEST(LoadConfig, SwitchingAKindOnTheCommandLine) {
   EXPECT_EQ(config.values.lr.policy.length, (Duration{1, Duration::Unit::kEpochs}));
 }
 
+// A kind that belongs to another kind takes its own keys with it.
+TEST(LoadConfig, SwitchingAKindDropsTheKindsBelowIt) {
+  const std::string file = kSmallest +
+                           "optimizer:\n  kind: sgd\n  momentum_schedule:\n    kind: cosine\n"
+                           "    end: 0.5\n";
+  const LoadedConfig config =
+      load_config({"x.yaml", file}, {"optimizer.kind=adagrad", "lr.scaling=none"});
+  EXPECT_THAT(config.notes,
+              ElementsAre("optimizer.kind=adagrad drops optimizer.momentum_schedule.kind from the "
+                          "file (line 9)",
+                          "optimizer.momentum_schedule.kind=constant drops "
+                          "optimizer.momentum_schedule.end from the file (line 10)"));
+  EXPECT_FALSE(optim::is_scheduled(config.values.optimizer.momentum_schedule));
+  EXPECT_EQ(config.provenance.words("optimizer.momentum_schedule.kind"), "default");
+  EXPECT_THAT(load_config({"x.yaml", file}, {"optimizer.kind=adamw", "lr.scaling=none"}).notes,
+              IsEmpty());
+}
+
+TEST(LoadConfig, ReadsGroupsAndSchedulesOfTheOptimizer) {
+  const auto optimizer =
+      load_config(
+          {"x.yaml", kSmallest +
+                         "optimizer:\n  momentum: 0.95\n"
+                         "  momentum_schedule: {kind: one_cycle, middle: 0.85, pct_start: 0.4}\n"
+                         "  weight_decay_schedule: {kind: WSD, decay: 2ep}\n"
+                         "  groups:\n    - {match: '*.bias', lr_factor: 2, weight_decay: 0}\n"
+                         "    - match: fc.*\n"},
+          {"optimizer.groups.1.lr_factor=10"})
+          .values.optimizer;
+  EXPECT_EQ(optimizer.momentum_schedule.policy.kind, optim::PolicyKind::kOneCycle);
+  EXPECT_EQ(optimizer.momentum_schedule.middle, 0.85);
+  EXPECT_EQ(optimizer.weight_decay_schedule.policy.decay, (Duration{2, Duration::Unit::kEpochs}));
+  ASSERT_EQ(optimizer.groups.size(), 2U);
+  EXPECT_EQ(optimizer.groups[0].weight_decay, 0);
+  EXPECT_EQ(optimizer.groups[1].match, "fc.*");
+  EXPECT_EQ(optimizer.groups[1].lr_factor, 10);
+  EXPECT_EQ(optimizer.groups[1].weight_decay, std::nullopt);
+}
+
 TEST(LoadConfig, NoneForNestedSections) {
   const LoadedConfig config = load_config(
       {"x.yaml",

@@ -214,8 +214,10 @@ TEST_F(TableRows, AreOverriddenAsAList) {
   EXPECT_THAT(result.problems, IsEmpty());
   ASSERT_THAT(options_.groups, SizeIs(1));
   EXPECT_EQ(options_.groups[0].match, "new");
-  EXPECT_EQ(options_.groups[0].factor, 4) << "of the file's first row nothing is left";
+  EXPECT_EQ(options_.groups[0].factor, 4);
   EXPECT_EQ(result.provenance.words("top.groups"), "override");
+  EXPECT_THAT(problems(kTwoGroups, {"top.groups=[{match: new}]"}), IsEmpty());
+  EXPECT_EQ(options_.groups[0].factor, 1) << "the file's first row has 2";
   EXPECT_THAT(problems(kTwoGroups, {"top.groups=[]"}), IsEmpty());
   EXPECT_THAT(options_.groups, IsEmpty());
   EXPECT_THAT(problems("{}", {"top.groups=[{factor: 1}]"}),

@@ -88,7 +88,7 @@ void step(Trajectory& run, const json& golden_step) {
   }
   std::vector<at::Tensor> before;
   for (const at::Tensor& gradient : gradients) before.push_back(gradient.clone());
-  run.optimizer->step(gradients, golden_step["lr"]);
+  run.optimizer->step(gradients, golden_step["lr"].get<double>());
   for (size_t i = 0; i < gradients.size(); ++i) EXPECT_TRUE(at::equal(gradients[i], before[i]));
 }
 

@@ -41,8 +41,9 @@ bool is_below(std::string_view path, std::string_view section) {
 }
 
 const Option* enclosing_list(const OptionTable& table, const std::string& key) {
-  for (std::string path = parent_path(key); !path.empty(); path = parent_path(path)) {
-    const Option* option = table.find(path);
+  for (std::string row = parent_path(key); !row.empty(); row = parent_path(row)) {
+    if (last_name(row).find_first_not_of("0123456789") != std::string::npos) continue;
+    const Option* option = table.find(parent_path(row));
     if (option != nullptr && option->rows) return option;
   }
   return nullptr;
@@ -91,7 +92,7 @@ UnknownKey KeyTree::unknown(const std::string& section, const std::string& name)
                 last_name(name) + ": ...}",
             path};
   }
-  // The same name elsewhere, then a similar one.
+  // The same name elsewhere, then a similar one; below the section if it is there too.
   for (const bool exact : {true, false}) {
     std::vector<std::string> found;
     for (const std::string& path : all) {
@@ -99,6 +100,11 @@ UnknownKey KeyTree::unknown(const std::string& section, const std::string& name)
       if (exact ? last == name : last.size() > 4 && edit_distance(name, last) <= 2) {
         found.push_back(path);
       }
+    }
+    if (std::any_of(found.begin(), found.end(), [&](const std::string& path) {
+          return !section.empty() && is_below(path, section);
+        })) {
+      std::erase_if(found, [&](const std::string& path) { return !is_below(path, section); });
     }
     std::sort(found.begin(), found.end());
     if (!found.empty() && found.size() <= 3) {

@@ -88,15 +88,14 @@ class Reader {
     result_.provenance.sections = given_.sections;
 
     // Kinds first: which other keys mean something hangs on them.
-    std::set<std::string> kinds;
-    for (const Option& option : table_.options()) kinds.insert(option.info.applies.kind_key);
+    for (const Option& option : table_.options()) kinds_.insert(option.info.applies.kind_key);
     for (const Option& option : table_.options()) {
-      if (kinds.contains(option.key)) set(option);
+      if (kinds_.contains(option.key)) set(option);
     }
     for (const Option& option : table_.options()) drop_from_file(option);
     for (const std::string& list : dropped_lists_) table_.set_rows(list, 0);
     for (const Option& option : table_.options()) {
-      if (!kinds.contains(option.key)) set(option);
+      if (!kinds_.contains(option.key)) set(option);
     }
     if (result_.file_complete) {
       for (const Option& option : table_.options()) check_given(option);
@@ -127,16 +126,17 @@ class Reader {
     if (wrong) refuse(option.key, given.origin, *wrong);
   }
 
-  // Forgets the file's value of a key that belongs only to other kinds than an override's.
+  // Forgets the file's value of a key that belongs only to other kinds than an override's, or than
+  // the default of a kind that is forgotten so.
   void drop_from_file(const Option& option) {
     const auto& [kind_key, kinds] = option.info.applies;
-    const auto kind = given_.overrides.find(kind_key);
-    if (kind == given_.overrides.end() || is_refused(kind_key)) return;
+    const bool forgotten = forgotten_kinds_.contains(kind_key);
+    if ((!forgotten && !given_.overrides.contains(kind_key)) || is_refused(kind_key)) return;
     const auto file_value = given_.file.find(option.key);
     // As the table calls it: the override may use an alias.
     const std::string kind_text = table_.find(kind_key)->text().value_or("");
     if (file_value == given_.file.end() || given_.overrides.contains(option.key) ||
-        contains(kinds, kind_text) || kind_text == kind_of_file(kind_key) ||
+        contains(kinds, kind_text) || (!forgotten && kind_text == kind_of_file(kind_key)) ||
         (option.rows && is_given_below(given_.overrides, option.key))) {
       return;
     }
@@ -144,6 +144,11 @@ class Reader {
                                    " from the file (line ", file_value->second.origin.key_at.line,
                                    ")"));
     given_.file.erase(file_value);
+    if (kinds_.contains(option.key)) {
+      forgotten_kinds_.insert(option.key);
+      option.set({.scalar = option.default_text});
+      result_.provenance.keys.erase(option.key);
+    }
     if (option.rows) {
       std::erase_if(given_.file,
                     [&](const auto& entry) { return is_below(entry.first, option.key); });
@@ -206,6 +211,8 @@ class Reader {
   const SourceLines lines_;
   const Environment& environment_;
   GivenValues given_;
+  std::set<std::string> kinds_;            // keys that others belong to values of
+  std::set<std::string> forgotten_kinds_;  // of the file, by an override
   std::vector<std::string> dropped_lists_;
   ReadResult result_;
 };

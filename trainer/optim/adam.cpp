@@ -9,7 +9,8 @@ namespace {
 
 // PyTorch's: m and v are averages of g and g^2 from 0,
 // w -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon). Adam adds decay * w to g, AdamW
-// multiplies w by 1 - lr * decay first. AMSGrad takes the largest v so far.
+// multiplies w by 1 - lr * decay first. AMSGrad takes the largest v so far. A scheduled momentum is
+// the step's b1, in b1^t too.
 class Adam final : public FlatOptimizer {
  public:
   Adam(const OptimizerOptions& options, std::vector<Parameter> parameters)
@@ -22,20 +23,23 @@ class Adam final : public FlatOptimizer {
   }
 
  private:
-  void begin_step(at::TensorList, double) override { step_.add_(1); }
+  void begin_step(at::TensorList, const GroupRates&) override { step_.add_(1); }
 
-  void update(const ParameterGroup& group, at::TensorList gradients, double lr) override {
+  void update(const ParameterGroup& group, at::TensorList gradients,
+              const GroupRates& rates) override {
     const std::vector<at::Tensor> steps(gradients.size(), step_);  // which the kernels only read
     const auto largest = options_.amsgrad ? at::TensorList(group.slots[2]) : at::TensorList();
-    const double b1 = options_.betas[0];
+    const double b1 = rates.momentum;
     const double b2 = options_.betas[1];
     if (options_.kind == "adamw") {
       at::_fused_adamw_(group.weights, gradients, group.slots[0], group.slots[1], largest, steps,
-                        lr, b1, b2, group.weight_decay, options_.epsilon.value(), options_.amsgrad,
+                        rates.lr, b1, b2, rates.weight_decay, options_.epsilon.value(),
+                        options_.amsgrad,
                         /*maximize=*/false);
     } else {
-      at::_fused_adam_(group.weights, gradients, group.slots[0], group.slots[1], largest, steps, lr,
-                       b1, b2, group.weight_decay, options_.epsilon.value(), options_.amsgrad,
+      at::_fused_adam_(group.weights, gradients, group.slots[0], group.slots[1], largest, steps,
+                       rates.lr, b1, b2, rates.weight_decay, options_.epsilon.value(),
+                       options_.amsgrad,
                        /*maximize=*/false);
     }
   }

@@ -25,17 +25,18 @@ class Adagrad final : public FlatOptimizer {
   }
 
  private:
-  void begin_step(at::TensorList, double) override {
+  void begin_step(at::TensorList, const GroupRates&) override {
     divisor_ = 1 + steps_.item<double>() * lr_decay_;
     steps_.add_(1);
   }
 
-  void update(const ParameterGroup& group, at::TensorList gradients, double lr) override {
-    const std::vector<at::Tensor> decayed = with_decay(gradients, group);
+  void update(const ParameterGroup& group, at::TensorList gradients,
+              const GroupRates& rates) override {
+    const std::vector<at::Tensor> decayed = with_decay(gradients, group, rates.weight_decay);
     at::_foreach_addcmul_(group.slots[0], decayed, decayed);
     const std::vector<at::Tensor> roots = at::_foreach_sqrt(group.slots[0]);
     at::_foreach_add_(roots, epsilon_);
-    at::_foreach_addcdiv_(group.weights, decayed, roots, -lr / divisor_);
+    at::_foreach_addcdiv_(group.weights, decayed, roots, -rates.lr / divisor_);
   }
 
   double epsilon_, lr_decay_;
@@ -56,8 +57,9 @@ class Adadelta final : public FlatOptimizer {
   }
 
  private:
-  void update(const ParameterGroup& group, at::TensorList gradients, double lr) override {
-    const std::vector<at::Tensor> decayed = with_decay(gradients, group);
+  void update(const ParameterGroup& group, at::TensorList gradients,
+              const GroupRates& rates) override {
+    const std::vector<at::Tensor> decayed = with_decay(gradients, group, rates.weight_decay);
     average_product(group.slots[0], decayed, decayed, rho_);
     std::vector<at::Tensor> steps = at::_foreach_add(group.slots[1], epsilon_);
     at::_foreach_sqrt_(steps);
@@ -66,7 +68,7 @@ class Adadelta final : public FlatOptimizer {
     at::_foreach_div_(steps, roots);
     at::_foreach_mul_(steps, decayed);
     average_product(group.slots[1], steps, steps, rho_);
-    at::_foreach_add_(group.weights, steps, -lr);
+    at::_foreach_add_(group.weights, steps, -rates.lr);
   }
 
   double epsilon_, rho_;
@@ -81,16 +83,16 @@ class Rmsprop final : public FlatOptimizer {
       : FlatOptimizer(options, std::move(parameters)),
         epsilon_(options.epsilon.value()),
         alpha_(options.alpha),
-        momentum_(options.momentum.value()),
         centered_(options.centered) {
     add_slot("average_square");
     if (centered_) add_slot("average");
-    if (momentum_ > 0) add_slot("momentum");
+    if (keeps_momentum()) add_slot("momentum");
   }
 
  private:
-  void update(const ParameterGroup& group, at::TensorList gradients, double lr) override {
-    const std::vector<at::Tensor> decayed = with_decay(gradients, group);
+  void update(const ParameterGroup& group, at::TensorList gradients,
+              const GroupRates& rates) override {
+    const std::vector<at::Tensor> decayed = with_decay(gradients, group, rates.weight_decay);
     average_product(group.slots[0], decayed, decayed, alpha_);
     std::vector<at::Tensor> roots;
     if (centered_) {
@@ -103,16 +105,16 @@ class Rmsprop final : public FlatOptimizer {
       roots = at::_foreach_sqrt(group.slots[0]);
     }
     at::_foreach_add_(roots, epsilon_);
-    if (momentum_ > 0) {
-      at::_foreach_mul_(group.slots.back(), momentum_);
+    if (keeps_momentum()) {
+      at::_foreach_mul_(group.slots.back(), rates.momentum);
       at::_foreach_addcdiv_(group.slots.back(), decayed, roots);
-      at::_foreach_add_(group.weights, group.slots.back(), -lr);
+      at::_foreach_add_(group.weights, group.slots.back(), -rates.lr);
     } else {
-      at::_foreach_addcdiv_(group.weights, decayed, roots, -lr);
+      at::_foreach_addcdiv_(group.weights, decayed, roots, -rates.lr);
     }
   }
 
-  double epsilon_, alpha_, momentum_;
+  double epsilon_, alpha_;
   bool centered_;
 };
 

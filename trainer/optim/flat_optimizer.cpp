@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
+#include <optional>
+
 #include "comm/base/error.h"
 
 namespace largo::optim {
@@ -59,23 +62,41 @@ std::vector<at::Tensor> tensors_of(const std::vector<Parameter>& parameters) {
 }  // namespace
 
 FlatOptimizer::FlatOptimizer(const OptimizerOptions& options, std::vector<Parameter> parameters)
-    : weights_(flat_views_like(tensors_of(parameters), 0)) {
+    : momentum_(base_momentum(options)),
+      keeps_momentum_(momentum_ > 0 || is_scheduled(options.momentum_schedule)),
+      weights_(flat_views_like(tensors_of(parameters), 0)) {
   const at::NoGradGuard no_grad;
-  ParameterGroup decayed = {.weight_decay = options.weight_decay.value(), .exempt = false};
-  ParameterGroup undecayed = {.weight_decay = 0, .exempt = true};
+  names_.reserve(parameters.size());
   for (size_t i = 0; i < parameters.size(); ++i) {
-    Parameter& parameter = parameters[i];
-    weights_[i].copy_(parameter.tensor);
-    parameter.tensor.set_data(weights_[i]);
-    names_.push_back(parameter.name);
-    const bool exempt = parameter.norm_or_bias && !options.decay_norm_and_bias;
-    ParameterGroup& group = exempt ? undecayed : decayed;
+    weights_[i].copy_(parameters[i].tensor);
+    parameters[i].tensor.set_data(weights_[i]);
+    names_.push_back(parameters[i].name);
+  }
+  make_groups(options, parameters);
+}
+
+void FlatOptimizer::make_groups(const OptimizerOptions& options,
+                                const std::vector<Parameter>& parameters) {
+  const bool scheduled = is_scheduled(options.weight_decay_schedule);
+  const auto assigned = assign_groups(options.groups, names_);
+  std::map<std::pair<std::optional<size_t>, bool>, ParameterGroup>
+      groups;  // the exempt after others
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const GroupOptions own = assigned[i] ? options.groups[*assigned[i]] : GroupOptions();
+    const bool exempt = own.weight_decay
+                            ? *own.weight_decay == 0
+                            : parameters[i].norm_or_bias && !options.decay_norm_and_bias;
+    ParameterGroup& group = groups[{assigned[i], exempt}];
+    group.lr_factor = own.lr_factor;
+    group.weight_decay = exempt ? 0 : own.weight_decay.value_or(options.weight_decay.value_or(0));
+    group.scheduled_decay = !exempt && !own.weight_decay;
+    group.exempt = exempt;
+    group.decays = group.weight_decay > 0 || (group.scheduled_decay && scheduled);
     group.indices.push_back(i);
     group.weights.push_back(weights_[i]);
   }
-  for (ParameterGroup& group : {std::ref(decayed), std::ref(undecayed)}) {
-    if (!group.indices.empty()) groups_.push_back(std::move(group));
-  }
+  groups_.reserve(groups.size());
+  for (auto& [key, group] : groups) groups_.push_back(std::move(group));
 }
 
 void FlatOptimizer::add_slot(const std::string& name, double value) {
@@ -94,17 +115,26 @@ at::Tensor FlatOptimizer::add_number(const std::string& name,
   return number;
 }
 
-void FlatOptimizer::begin_step(at::TensorList, double) {}
+void FlatOptimizer::begin_step(at::TensorList, const GroupRates&) {}
 
-void FlatOptimizer::step(std::span<const at::Tensor> gradients, double lr) {
+void FlatOptimizer::step(std::span<const at::Tensor> gradients, const Rates& rates) {
   const at::NoGradGuard no_grad;
   check_gradients(gradients);
-  begin_step(at::TensorList(gradients.data(), gradients.size()), lr);
+  GroupRates of_step{.lr = rates.lr, .momentum = rates.momentum.value_or(momentum_)};
+  LARGO_CHECK(of_step.momentum >= 0 && of_step.momentum < 1, "momentum ", of_step.momentum,
+              "; legal: >= 0 and < 1");
+  LARGO_CHECK(keeps_momentum_ || of_step.momentum == 0, "momentum ", of_step.momentum,
+              " for an optimizer that was made without");
+  begin_step(at::TensorList(gradients.data(), gradients.size()), of_step);
   for (const ParameterGroup& group : groups_) {
     std::vector<at::Tensor> of_group;
     of_group.reserve(group.indices.size());
     for (const size_t i : group.indices) of_group.push_back(gradients[i]);
-    update(group, of_group, lr);
+    const std::optional<double> decay = group.scheduled_decay ? rates.weight_decay : std::nullopt;
+    update(group, of_group,
+           {.lr = rates.lr * group.lr_factor,
+            .momentum = of_step.momentum,
+            .weight_decay = decay.value_or(group.weight_decay)});
   }
 }
 
@@ -122,9 +152,10 @@ void FlatOptimizer::check_gradients(std::span<const at::Tensor> gradients) const
   }
 }
 
-std::vector<at::Tensor> with_decay(at::TensorList gradients, const ParameterGroup& group) {
-  if (group.weight_decay == 0) return gradients.vec();
-  return at::_foreach_add(gradients, group.weights, group.weight_decay);
+std::vector<at::Tensor> with_decay(at::TensorList gradients, const ParameterGroup& group,
+                                   double decay) {
+  if (decay == 0) return gradients.vec();
+  return at::_foreach_add(gradients, group.weights, decay);
 }
 
 }  // namespace largo::optim

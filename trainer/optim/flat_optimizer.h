@@ -13,13 +13,23 @@
 
 namespace largo::optim {
 
-// Parameters of one weight decay, and their part of every slot of state.
+// Parameters that are updated alike, and their part of every slot of state.
 struct ParameterGroup {
-  double weight_decay = 0;
-  bool exempt = false;  // norm or bias: no weight decay, and no trust ratio unless always
+  double lr_factor = 1;
+  double weight_decay = 0;       // where it is not scheduled
+  bool scheduled_decay = false;  // follows Rates::weight_decay
+  bool exempt = false;           // norm or bias: no weight decay, and no trust ratio unless always
+  bool decays = false;           // has weight decay, at least at some steps
   std::vector<size_t> indices = {};
   std::vector<at::Tensor> weights = {};
   std::vector<std::vector<at::Tensor>> slots = {};  // [slot][parameter]
+};
+
+// Rates of one group in one step.
+struct GroupRates {
+  double lr = 0;
+  double momentum = 0;  // or the first beta
+  double weight_decay = 0;
 };
 
 // A kind adds its slots and counters when it is made and computes update(). None of its work may
@@ -27,7 +37,7 @@ struct ParameterGroup {
 // norms stay tensors.
 class FlatOptimizer : public Optimizer {
  public:
-  void step(std::span<const at::Tensor> gradients, double lr) final;
+  void step(std::span<const at::Tensor> gradients, const Rates& rates) final;
   std::vector<std::pair<std::string, at::Tensor>> state() final;
 
  protected:
@@ -41,16 +51,23 @@ class FlatOptimizer : public Optimizer {
   // One number, 0 at first: a tensor without dimensions of the state.
   at::Tensor add_number(const std::string& name, const at::TensorOptions& dtype_and_device);
 
+  // Whether any step may have momentum, and so the state of it must be kept.
+  bool keeps_momentum() const { return keeps_momentum_; }
+
   // Of the parameters; the CPU where there are none.
   at::Device device() const { return weights_.empty() ? at::kCPU : weights_.front().device(); }
 
-  // Before the groups' updates of a step, with all gradients.
-  virtual void begin_step(at::TensorList gradients, double lr);
-  virtual void update(const ParameterGroup& group, at::TensorList gradients, double lr) = 0;
+  // Before the groups' updates of a step, with all gradients and the rates of no group.
+  virtual void begin_step(at::TensorList gradients, const GroupRates& rates);
+  virtual void update(const ParameterGroup& group, at::TensorList gradients,
+                      const GroupRates& rates) = 0;
 
  private:
   void check_gradients(std::span<const at::Tensor> gradients) const;
+  void make_groups(const OptimizerOptions& options, const std::vector<Parameter>& parameters);
 
+  double momentum_;  // where it is not scheduled
+  bool keeps_momentum_;
   std::vector<std::string> names_;
   std::vector<at::Tensor> weights_;  // what the model's parameters are views of
   std::vector<ParameterGroup> groups_;
@@ -58,6 +75,7 @@ class FlatOptimizer : public Optimizer {
 };
 
 // Gradients with L2 weight decay: g + decay * w; the gradients themselves where decay is 0.
-std::vector<at::Tensor> with_decay(at::TensorList gradients, const ParameterGroup& group);
+std::vector<at::Tensor> with_decay(at::TensorList gradients, const ParameterGroup& group,
+                                   double decay);
 
 }  // namespace largo::optim

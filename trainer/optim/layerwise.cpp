@@ -23,7 +23,9 @@ at::Tensor where_positive(const at::Tensor& a, const at::Tensor& b, const at::Te
 
 // trust = coefficient * |w| / (|g| + decay * |w| + epsilon) of each tensor,
 // x = trust * (g + decay * w), then momentum. Exempt tensors have x = g. With the momentum form
-// outside this is timm's LARS, with absorbed MLPerf's and with its correction NVIDIA's.
+// outside this is timm's LARS, with absorbed MLPerf's and with its correction NVIDIA's. A group's
+// factor is in lr, as in timm's and PyTorch's groups, and so has no part in the ratio unless that
+// is clipped.
 class Lars final : public FlatOptimizer {
  public:
   Lars(const OptimizerOptions& options, std::vector<Parameter> parameters)
@@ -31,39 +33,40 @@ class Lars final : public FlatOptimizer {
         coefficient_(options.trust_coefficient),
         epsilon_(options.epsilon.value()),
         clip_(options.trust_clip),
-        momentum_({.momentum = options.momentum.value(),
-                   .nesterov = options.nesterov,
+        momentum_({.nesterov = options.nesterov,
                    .form = options.momentum_form,
                    .correction = options.momentum_correction}) {
-    if (momentum_.momentum > 0) add_slot("momentum");
+    if (keeps_momentum()) add_slot("momentum");
     if (momentum_.correction) last_lr_ = add_number("last_lr", at::kDouble);
   }
 
  private:
-  void begin_step(at::TensorList, double lr) override {
-    m_ = momentum_.momentum;
+  void begin_step(at::TensorList, const GroupRates& rates) override {
+    m_ = rates.momentum;
     if (!last_lr_.defined()) return;
-    m_ = absorbed_momentum(momentum_, lr, last_lr_.item<double>());
-    last_lr_.fill_(lr);
+    m_ = absorbed_momentum(momentum_, rates.momentum, rates.lr, last_lr_.item<double>());
+    last_lr_.fill_(rates.lr);
   }
 
-  void update(const ParameterGroup& group, at::TensorList gradients, double lr) override {
+  void update(const ParameterGroup& group, at::TensorList gradients,
+              const GroupRates& rates) override {
     std::vector<at::Tensor> updates = gradients.vec();
     if (!group.exempt) {
-      updates = at::_foreach_add(gradients, group.weights, group.weight_decay);
-      scale_each(updates, trust(group, gradients, lr));
+      updates = at::_foreach_add(gradients, group.weights, rates.weight_decay);
+      scale_each(updates, trust(group, gradients, rates));
     }
-    momentum_update(momentum_, m_, lr, group.weights, updates,
-                    momentum_.momentum > 0 ? at::TensorList(group.slots[0]) : at::TensorList());
+    momentum_update(momentum_, m_, rates.lr, group.weights, updates,
+                    keeps_momentum() ? at::TensorList(group.slots[0]) : at::TensorList());
   }
 
-  at::Tensor trust(const ParameterGroup& group, at::TensorList gradients, double lr) const {
+  at::Tensor trust(const ParameterGroup& group, at::TensorList gradients,
+                   const GroupRates& rates) const {
     const at::Tensor weight_norms = tensor_norms(group.weights);
     const at::Tensor grad_norms = tensor_norms(gradients);
     const at::Tensor ratio =
-        weight_norms * coefficient_ / (grad_norms + weight_norms * group.weight_decay + epsilon_);
+        weight_norms * coefficient_ / (grad_norms + weight_norms * rates.weight_decay + epsilon_);
     const at::Tensor trust = where_positive(weight_norms, grad_norms, ratio);
-    return clip_ ? (trust / lr).clamp_max_(1) : trust;
+    return clip_ ? (trust / rates.lr).clamp_max_(1) : trust;
   }
 
   double coefficient_, epsilon_;
@@ -74,7 +77,8 @@ class Lars final : public FlatOptimizer {
 };
 
 // g /= max(1, |all g| / max_grad_norm); m and v as Adam's; u = m' / (sqrt(v') + epsilon) +
-// decay * w; w -= lr * |w| / |u| * u, the ratio only where there is decay unless always_adapt.
+// decay * w; w -= lr * |w| / |u| * u, the ratio only where there is decay (at some steps, if it is
+// scheduled) unless always_adapt. A scheduled momentum is the step's b1, in b1^t too.
 class Lamb final : public FlatOptimizer {
  public:
   Lamb(const OptimizerOptions& options, std::vector<Parameter> parameters)
@@ -85,11 +89,11 @@ class Lamb final : public FlatOptimizer {
   }
 
  private:
-  void begin_step(at::TensorList gradients, double) override {
+  void begin_step(at::TensorList gradients, const GroupRates& rates) override {
     steps_.add_(1);
     if (options_.bias_correction) {
       const double steps = steps_.item<double>();
-      correction1_ = 1 - std::pow(options_.betas[0], steps);
+      correction1_ = 1 - std::pow(rates.momentum, steps);
       correction2_ = 1 - std::pow(options_.betas[1], steps);
     }
     if (options_.max_grad_norm > 0 && !gradients.empty()) {
@@ -99,8 +103,9 @@ class Lamb final : public FlatOptimizer {
     }
   }
 
-  void update(const ParameterGroup& group, at::TensorList raw, double lr) override {
-    const auto [b1, b2] = std::pair(options_.betas[0], options_.betas[1]);
+  void update(const ParameterGroup& group, at::TensorList raw, const GroupRates& rates) override {
+    const auto [lr, b1, decay] = rates;
+    const double b2 = options_.betas[1];
     const std::vector<at::Tensor> gradients =
         divisor_.defined() ? at::_foreach_div(raw, divisor_) : raw.vec();
     at::_foreach_mul_(group.slots[0], b1);
@@ -113,8 +118,8 @@ class Lamb final : public FlatOptimizer {
     at::_foreach_add_(roots, options_.epsilon.value());
     const std::vector<at::Tensor> updates = at::_foreach_div(group.slots[0], correction1_);
     at::_foreach_div_(updates, roots);
-    if (group.weight_decay > 0) at::_foreach_add_(updates, group.weights, group.weight_decay);
-    if (group.weight_decay > 0 || options_.always_adapt) {
+    if (decay > 0) at::_foreach_add_(updates, group.weights, decay);
+    if (group.decays || options_.always_adapt) {
       const at::Tensor weight_norms = tensor_norms(group.weights);
       const at::Tensor norms = tensor_norms(updates);
       scale_each(updates, where_positive(weight_norms, norms, weight_norms / norms));

@@ -4,14 +4,15 @@
 
 namespace largo::optim {
 
-double absorbed_momentum(const MomentumOptions& options, double lr, double last_lr) {
-  if (!options.correction || last_lr == 0) return options.momentum;
-  return options.momentum * (lr / last_lr);
+double absorbed_momentum(const MomentumOptions& options, double momentum, double lr,
+                         double last_lr) {
+  if (!options.correction || last_lr == 0) return momentum;
+  return momentum * (lr / last_lr);
 }
 
 void momentum_update(const MomentumOptions& options, double m, double lr, at::TensorList weights,
                      at::TensorList updates, at::TensorList buffers) {
-  if (options.momentum == 0) {
+  if (buffers.empty()) {
     at::_foreach_add_(weights, updates, -lr);
     return;
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "trainer/optim/optimizer_options.h"
+#include "trainer/optim/rates.h"
 
 namespace largo::optim {
 
@@ -24,8 +25,11 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   // One update. Gradients come in the parameters' order, with their shapes, dtypes and layouts in
-  // memory (a channels_last weight has a channels_last gradient), and are not modified.
-  virtual void step(std::span<const at::Tensor> gradients, double lr) = 0;
+  // memory (a channels_last weight has a channels_last gradient), and are not modified. A group's
+  // parameters have lr * lr_factor. A scheduled momentum is that of sgd, lars and rmsprop, and the
+  // first beta of adam, adamw, lion and lamb; one that is 0 for a while makes the state of that
+  // formula, so momentum may come back.
+  virtual void step(std::span<const at::Tensor> gradients, const Rates& rates) = 0;
 
   // What a checkpoint must hold, in a fixed order; writing into the tensors sets the state.
   virtual std::vector<std::pair<std::string, at::Tensor>> state() = 0;
@@ -33,7 +37,8 @@ class Optimizer {
 
 // Moves the parameters into one flat tensor: each `tensor` becomes a view of it with the sizes and
 // strides that it had. So the model must neither replace its parameters' storage afterwards (as by
-// moving to another device) nor hold expanded ones. All have one dtype and device.
+// moving to another device) nor hold expanded ones. All have one dtype and device. Throws
+// OptionError for a group of the options that matches none of them.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
                                           std::vector<Parameter> parameters);
 

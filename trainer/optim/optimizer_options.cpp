@@ -14,6 +14,12 @@ bool has_betas(const std::string& kind) {
   return kind == "adam" || kind == "adamw" || kind == "lion" || kind == "lamb";
 }
 
+const std::vector<std::string>& kinds_with_momentum() {
+  static const std::vector<std::string> kinds = {"sgd",   "lars", "rmsprop", "adam",
+                                                 "adamw", "lion", "lamb"};
+  return kinds;
+}
+
 AppliesTo only(std::vector<std::string> kinds) { return {"optimizer.kind", std::move(kinds)}; }
 
 void declare_momentum(OptionTable& table, OptimizerOptions& options) {
@@ -111,14 +117,24 @@ void declare_options(OptionTable& table, OptimizerOptions& options) {
                             "biases and norm layers"});
   declare_adaptive(table, options);
   declare_layerwise(table, options);
+  declare_rate_schedule(table, "optimizer.momentum_schedule", "momentum", kinds_with_momentum(),
+                        options.momentum_schedule);
+  declare_rate_schedule(table, "optimizer.weight_decay_schedule", "weight decay", {},
+                        options.weight_decay_schedule);
+  declare_groups(table, options.groups);
+}
+
+double base_momentum(const OptimizerOptions& options) {
+  return options.betas.empty() ? options.momentum.value_or(0) : options.betas.front();
 }
 
 OptimizerOptions with_defaults(OptimizerOptions options) {
   const std::string& kind = options.kind;
-  if (!options.momentum && (kind == "sgd" || kind == "lars" || kind == "rmsprop")) {
+  if (!options.momentum && uses_base(options.momentum_schedule.policy) &&
+      (kind == "sgd" || kind == "lars" || kind == "rmsprop")) {
     options.momentum = kind == "rmsprop" ? 0 : 0.9;
   }
-  if (!options.weight_decay) {
+  if (!options.weight_decay && uses_base(options.weight_decay_schedule.policy)) {
     options.weight_decay = kind == "adamw" || kind == "lamb" ? 0.01 : 0;
   }
   if (options.betas.empty() && has_betas(kind)) {
@@ -133,7 +149,8 @@ OptimizerOptions with_defaults(OptimizerOptions options) {
 std::vector<OptionProblem> check(const OptimizerOptions& given) {
   const OptimizerOptions options = with_defaults(given);
   std::vector<OptionProblem> problems;
-  const bool with_momentum = options.momentum.value_or(0) > 0;
+  const bool with_momentum =
+      options.momentum.value_or(0) > 0 || is_scheduled(options.momentum_schedule);
   if (options.nesterov && !with_momentum) {
     problems.push_back({"optimizer.nesterov", "needs optimizer.momentum > 0, which is 0"});
   }
@@ -152,6 +169,11 @@ std::vector<OptionProblem> check(const OptimizerOptions& given) {
     problems.push_back({"optimizer.betas", concat("has ", options.betas.size(),
                                                   " numbers; legal: two, such as [0.9, 0.999]")});
   }
+  check_rate_schedule("optimizer.momentum", options.momentum, options.momentum_schedule, problems);
+  check_rate_schedule("optimizer.weight_decay", options.weight_decay, options.weight_decay_schedule,
+                      problems);
+  const std::vector<OptionProblem> of_groups = check(options.groups);
+  problems.insert(problems.end(), of_groups.begin(), of_groups.end());
   return problems;
 }
 

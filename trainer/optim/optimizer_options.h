@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "comm/base/option_table.h"
+#include "trainer/optim/parameter_groups.h"
+#include "trainer/optim/rate_schedules.h"
 
 namespace largo::optim {
 
@@ -36,11 +38,18 @@ struct OptimizerOptions {
   double max_grad_norm = 1;                             // lamb; 0: none
   bool bias_correction = true;                          // lamb
   bool always_adapt = false;                            // lamb
+  RateScheduleOptions momentum_schedule = {};           // those with momentum or betas
+  RateScheduleOptions weight_decay_schedule = {};       // all
+  std::vector<GroupOptions> groups = {};                // all
 };
+
+// What a schedule of momentum works on: momentum, or the first of the betas. 0 without either.
+double base_momentum(const OptimizerOptions& options);
 
 void declare_options(OptionTable& table, OptimizerOptions& options);  // optimizer.*
 
-// The same with every empty field filled that means something to the kind.
+// The same with every empty field filled that means something to the kind, and to its schedule: the
+// cyclic ones have levels of their own.
 OptimizerOptions with_defaults(OptimizerOptions options);
 
 std::vector<OptionProblem> check(const OptimizerOptions& options);

@@ -10,32 +10,43 @@ namespace {
 
 // PyTorch's form: g' = g + decay * w, u = m * u + (1 - dampening) * g', d = u (Nesterov:
 // g' + m * u), w -= lr * d. A buffer u of zeros gives PyTorch's first step, u = g', unless there is
-// dampening, which that step leaves out.
+// dampening, which that step leaves out. A scheduled m of 0 leaves u = (1 - dampening) * g'.
 class Sgd final : public FlatOptimizer {
  public:
   Sgd(const OptimizerOptions& options, std::vector<Parameter> parameters)
       : FlatOptimizer(options, std::move(parameters)),
-        momentum_(options.momentum.value()),
         dampening_(options.dampening),
         nesterov_(options.nesterov) {
-    if (momentum_ > 0) add_slot("momentum");
+    if (keeps_momentum()) add_slot("momentum");
     if (dampening_ > 0) steps_ = add_number("step", at::kDouble);
   }
 
  private:
-  void begin_step(at::TensorList, double) override {
+  void begin_step(at::TensorList, const GroupRates&) override {
     if (!steps_.defined()) return;
     is_first_ = steps_.item<double>() == 0;
     steps_.add_(1);
   }
 
-  void update(const ParameterGroup& group, at::TensorList gradients, double lr) override {
-    at::_fused_sgd_(
-        group.weights, gradients, momentum_ > 0 ? at::TensorList(group.slots[0]) : at::TensorList(),
-        group.weight_decay, momentum_, lr, dampening_, nesterov_, /*maximize=*/false, is_first_);
+  void update(const ParameterGroup& group, at::TensorList gradients,
+              const GroupRates& rates) override {
+    if (keeps_momentum() && rates.momentum == 0) return update_without(group, gradients, rates);
+    at::_fused_sgd_(group.weights, gradients,
+                    keeps_momentum() ? at::TensorList(group.slots[0]) : at::TensorList(),
+                    rates.weight_decay, rates.momentum, rates.lr, dampening_, nesterov_,
+                    /*maximize=*/false, is_first_);
   }
 
-  double momentum_, dampening_;
+  // The fused kernel would leave the buffers as they are.
+  void update_without(const ParameterGroup& group, at::TensorList gradients,
+                      const GroupRates& rates) const {
+    const std::vector<at::Tensor> decayed = with_decay(gradients, group, rates.weight_decay);
+    at::_foreach_copy_(group.slots[0], decayed);
+    if (!is_first_) at::_foreach_mul_(group.slots[0], 1 - dampening_);
+    at::_foreach_add_(group.weights, group.slots[0], -rates.lr);
+  }
+
+  double dampening_;
   bool nesterov_;
   bool is_first_ = false;
   at::Tensor steps_;  // counted only for dampening
@@ -46,8 +57,7 @@ class AbsorbedSgd final : public FlatOptimizer {
  public:
   AbsorbedSgd(const OptimizerOptions& options, std::vector<Parameter> parameters)
       : FlatOptimizer(options, std::move(parameters)),
-        options_({.momentum = options.momentum.value(),
-                  .nesterov = options.nesterov,
+        options_({.nesterov = options.nesterov,
                   .form = MomentumForm::kAbsorbed,
                   .correction = options.momentum_correction}) {
     add_slot("momentum");
@@ -55,13 +65,17 @@ class AbsorbedSgd final : public FlatOptimizer {
   }
 
  private:
-  void begin_step(at::TensorList, double lr) override {
-    m_ = absorbed_momentum(options_, lr, last_lr_.item<double>());
-    last_lr_.fill_(lr);
+  // A group's factor is the same in both learning rates and leaves their ratio alone.
+  void begin_step(at::TensorList, const GroupRates& rates) override {
+    m_ = absorbed_momentum(options_, rates.momentum, rates.lr, last_lr_.item<double>());
+    last_lr_.fill_(rates.lr);
   }
 
-  void update(const ParameterGroup& group, at::TensorList gradients, double lr) override {
-    momentum_update(options_, m_, lr, group.weights, with_decay(gradients, group), group.slots[0]);
+  void update(const ParameterGroup& group, at::TensorList gradients,
+              const GroupRates& rates) override {
+    momentum_update(options_, m_, rates.lr, group.weights,
+                    with_decay(gradients, group, rates.weight_decay),
+                    keeps_momentum() ? at::TensorList(group.slots[0]) : at::TensorList());
   }
 
   MomentumOptions options_;
