@@ -158,6 +158,12 @@ SampleSpan BatchPlan::slice(int64_t step) const {
           std::min(global_, inputs_.train_samples - offset)};
 }
 
+BatchPlan BatchPlan::with_length(const Duration& length) const {
+  Inputs inputs = inputs_;
+  inputs.length = length;
+  return BatchPlan(inputs);
+}
+
 double BatchPlan::epoch_at(int64_t step) const {
   if (steps_per_epoch_ == 0) {
     return static_cast<double>(step * global_) / static_cast<double>(inputs_.train_samples);

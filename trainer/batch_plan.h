@@ -59,6 +59,9 @@ class BatchPlan {
   // check(inputs) must be empty.
   explicit BatchPlan(const Inputs& inputs);
 
+  // The same steps, but so many of them.
+  BatchPlan with_length(const Duration& length) const;
+
   int64_t world() const { return inputs_.world; }
   int64_t global_batch() const { return global_; }
   int64_t micro_batch() const { return micro_; }          // the largest that any rank sees

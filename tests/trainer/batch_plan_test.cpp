@@ -53,6 +53,14 @@ TEST(BatchPlan, DerivesWhatIsNotGiven) {
   EXPECT_THAT(few.samples_per_rank(0, 0), ElementsAre(1, 1, 0, 0));
 }
 
+TEST(BatchPlan, WithAnotherLengthHasTheSameSteps) {
+  const BatchPlan plan(inputs({.global = 512}, 4));
+  const BatchPlan longer = plan.with_length(steps(1000));
+  EXPECT_EQ(longer.total_steps(), 1000);
+  EXPECT_EQ(longer.global_batch(), 512);
+  for (const int64_t step : {0, 117, 999}) EXPECT_EQ(longer.slice(step), plan.slice(step)) << step;
+}
+
 TEST(BatchPlan, RefusesContradictionsWithNumbers) {
   EXPECT_THAT(first_problem(inputs({}, 1)), HasSubstr("neither batch.global nor batch.per_rank"));
   EXPECT_THAT(first_problem(inputs({.global = 1000, .per_rank = 128}, 8)),

@@ -9,6 +9,7 @@
 #include "trainer/checkpoint/checkpointer.h"
 #include "trainer/data/catalog.h"
 #include "trainer/learner.h"
+#include "trainer/lr_find.h"
 #include "trainer/nn/catalog.h"
 #include "trainer/optim/lr_schedule.h"
 #include "trainer/trainer.h"
@@ -68,10 +69,13 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
   model->to(dtype);
   Learner learner(model, options.optimizer, {.decay = options.ema_decay, .at_batch = 32},
                   plan.global_batch());
-  comm::GradientReducer reducer(learner.parameters, learner.statistics.pending(), world,
-                                {.bucket_bytes = options.bucket_bytes,
-                                 .first_bucket_bytes = options.bucket_bytes,
-                                 .overlap = options.overlap});
+  const auto make_reducer = [&] {
+    return std::make_unique<comm::GradientReducer>(
+        learner.parameters, learner.statistics.pending(), world,
+        comm::ReducerOptions{.bucket_bytes = options.bucket_bytes,
+                             .first_bucket_bytes = options.bucket_bytes,
+                             .overlap = options.overlap});
+  };
   optim::LrOptions lr_options;
   lr_options.base = options.lr;
   lr_options.base_batch = 32;
@@ -102,30 +106,50 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
                                      .framing = data::train_framing(data_options, shape),
                                      .augment = data_options.augment,
                                      .seed = 5};
-  Trainer trainer({.plan = plan,
-                   .train = train_options,
-                   .eval = eval_options,
-                   .loss = loss,
-                   .checkpoint = checkpoint_options,
-                   .data = data_options,
-                   .train_transform = transform,
-                   .eval_transform = transform,
-                   .seed = 5,
-                   .world = world,
-                   .norm_ranks = norm_ranks(options.norm, world),
-                   .sets = sets,
-                   .model = *model,
-                   .statistics = learner.statistics,
-                   .reducer = reducer,
-                   .optimizer = *learner.optimizer,
-                   .average = learner.average ? &*learner.average : nullptr,
-                   .lr = controller,
-                   .checkpoints = checkpoints,
-                   .recorder = recorder,
-                   .progress = progress,
-                   .log = log},
-                  RunState{});
+  const auto parts = [&](const BatchPlan& of_run, comm::GradientReducer& sums,
+                         optim::LrController& lr) -> Trainer::Parts {
+    return {.plan = of_run,
+            .train = train_options,
+            .eval = eval_options,
+            .loss = loss,
+            .checkpoint = checkpoint_options,
+            .data = data_options,
+            .train_transform = transform,
+            .eval_transform = transform,
+            .seed = 5,
+            .world = world,
+            .norm_ranks = norm_ranks(options.norm, world),
+            .sets = sets,
+            .model = *model,
+            .statistics = learner.statistics,
+            .reducer = sums,
+            .optimizer = *learner.optimizer,
+            .average = learner.average ? &*learner.average : nullptr,
+            .lr = lr,
+            .checkpoints = checkpoints,
+            .recorder = recorder,
+            .progress = progress,
+            .log = log};
+  };
   ToyResult result;
+  if (options.range_test) {
+    RampController ramp(*options.range_test);
+    const auto of_test = make_reducer();
+    const BatchPlan as_long =
+        plan.with_length({static_cast<double>(options.range_test->steps), Duration::Unit::kSteps});
+    try {
+      result.range_test = run_range_test(parts(as_long, *of_test, ramp), learner, ramp,
+                                         [&](int64_t step, const optim::RangePoint&) {
+                                           if (step == options.range_test_fails_at) {
+                                             fail(ExitCode::kInternal, "the test was to fail");
+                                           }
+                                         });
+    } catch (const Error&) {
+      if (options.range_test_fails_at < 0) throw;
+    }
+  }
+  const auto reducer = make_reducer();
+  Trainer trainer(parts(plan, *reducer, controller), RunState{});
   for (int64_t step = 0; step < options.steps; ++step) {
     const StepResult of_step = trainer.train_step(step);
     torch::Tensor loss_sum = of_step.loss_sum.to(torch::kDouble).view({1});
@@ -143,8 +167,8 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
       result.state.emplace_back(name, tensor.clone());
     }
   }
-  result.launched_in_backward = reducer.buckets_launched_in_backward();
-  result.buckets = reducer.bucket_count();
+  result.launched_in_backward = reducer->buckets_launched_in_backward();
+  result.buckets = reducer->bucket_count();
   return result;
 }
 

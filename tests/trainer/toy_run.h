@@ -13,6 +13,7 @@
 #include "trainer/batch_plan.h"
 #include "trainer/data/options.h"
 #include "trainer/nn/options.h"
+#include "trainer/optim/lr_range.h"
 #include "trainer/optim/optimizer_options.h"
 #include "trainer/run_options.h"
 
@@ -38,12 +39,15 @@ struct ToyOptions {
   std::optional<double> clip_norm = {};
   std::optional<double> ema_decay = {};  // at a batch of 32
   int64_t precise_bn = 0;                // batches; the statistics then replace the running ones
+  std::optional<optim::Ramp> range_test = {};  // on this ramp, before training
+  int64_t range_test_fails_at = -1;            // step after which it throws
 };
 
 struct ToyResult {
   std::vector<double> losses;                                // of each step, over all ranks
   std::vector<double> grad_norms;                            // of each step
   std::vector<std::pair<std::string, torch::Tensor>> state;  // parameters, buffers, averages
+  std::optional<optim::RangeTest> range_test = {};           // none: none was made, or it failed
   int64_t launched_in_backward = 0;                          // buckets, in the last step
   int64_t buckets = 0;
 };
