@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
       "  mpirun -n 2 largo train configs/fashion_mnist.yaml run.seed=2\n"
       "  largo eval configs/fashion_mnist.yaml --checkpoint runs/fashion_mnist\n"
       "  largo lr configs/fashion_mnist.yaml --at 0,100,1000\n"
+      "  largo lr-find configs/fashion_mnist.yaml --plot range.svg --set found.yaml\n"
       "  largo config print configs/fashion_mnist.yaml batch.global=1024");
   app.require_subcommand(1);
   int exit_code = 0;
@@ -63,14 +64,39 @@ int main(int argc, char** argv) {
 
   LrArguments lr;
   auto* lr_app = app.add_subcommand("lr", "table of the learning rate, without training");
-  add_config_arguments(lr_app, lr.config);
+  lr_app->add_option("CONFIG", lr.config.path, "run file (YAML)")->required();
+  lr_app->add_option("OVERRIDES", lr.config.overrides,
+                     "key=value, checked like the file; further run files, to compare");
   lr_app->add_option("--every", lr.every, "one line per so many steps");
   lr_app->add_option("--at", lr.at, "these steps only: 0,7.75,64")->delimiter(',');
   lr_app->add_option("--ranks", lr.ranks, "world size, where the batch is given per rank")
       ->check(CLI::Range(1, INT_MAX));
   lr_app->add_flag("--csv", lr.csv, "comma-separated");
-  lr_app->add_option("--plot", lr.plot, "write the schedule as an SVG file too");
+  lr_app->add_option("--plot", lr.plot, "write the learning rates as an SVG file too");
+  lr_app->add_flag("--terminal", lr.terminal, "draw them with plain characters, on stderr");
   lr_app->callback([&] { exit_code = run_lr(lr); });
+
+  LrFindArguments lr_find;
+  auto* lr_find_app = app.add_subcommand(
+      "lr-find", "which learning rate to train with: LR range test (under mpirun or srun)");
+  add_config_arguments(lr_find_app, lr_find.config);
+  lr_find_app->add_option("--steps", lr_find.steps, "of the ramp")->capture_default_str();
+  lr_find_app->add_option("--from", lr_find.from,
+                          "effective LR of the first step; else by the optimizer");
+  lr_find_app->add_option("--to", lr_find.to, "effective LR that the ramp leads to");
+  lr_find_app
+      ->add_option("--ramp", lr_find.ramp, "exponential, or linear (what --accuracy has by itself)")
+      ->check(CLI::IsMember({"exponential", "linear"}));
+  lr_find_app->add_option("--suggest", lr_find.suggest, "the suggestion that is the answer")
+      ->check(CLI::IsMember({"valley", "steepest", "minimum", "slide"}))
+      ->capture_default_str();
+  lr_find_app->add_flag("--accuracy", lr_find.accuracy,
+                        "Smith's test: from where the accuracy rises to where it falls");
+  lr_find_app->add_option("--plot", lr_find.plot, "write an SVG file");
+  lr_find_app->add_option("--json", lr_find.json, "write settings, suggestions and all points");
+  lr_find_app->add_option("--set", lr_find.set,
+                          "write a copy of CONFIG with the base that the answer means");
+  lr_find_app->callback([&] { exit_code = run_lr_find(lr_find, program); });
 
   DataBenchArguments bench;
   auto* bench_app =

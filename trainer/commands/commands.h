@@ -32,15 +32,31 @@ struct EvalArguments {
 };
 int run_eval(const EvalArguments& arguments, ProgramArguments program);
 
+// Overrides without = are further run files.
 struct LrArguments {
   ConfigArguments config;
   int64_t ranks = 1;
   std::optional<int64_t> every;
   std::vector<double> at;
   bool csv = false;
-  std::string plot;  // SVG file to write; empty: none
+  std::string plot;       // SVG file to write; empty: none
+  bool terminal = false;  // draw on stderr, too
 };
 int run_lr(const LrArguments& arguments);
+
+struct LrFindArguments {
+  ConfigArguments config;
+  int64_t steps = 100;
+  std::optional<double> from;  // effective LRs; empty: what suits the optimizer
+  std::optional<double> to;
+  std::string ramp;                // exponential, linear; empty: linear with accuracy
+  std::string suggest = "valley";  // valley, steepest, minimum, slide
+  bool accuracy = false;           // Smith's test in place of the loss's
+  std::string plot;                // files to write; empty: none
+  std::string json;
+  std::string set;
+};
+int run_lr_find(const LrFindArguments& arguments, ProgramArguments program);
 
 struct DataBenchArguments {
   ConfigArguments config;
