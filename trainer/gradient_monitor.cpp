@@ -4,17 +4,53 @@
 
 #include <algorithm>
 
+#include "comm/base/error.h"
+
 namespace largo {
 
 namespace {
 
 constexpr int64_t kRows = 256;  // of a piece
 
+// `who` asks for the noise.
+std::string no_noise(const std::string& who, const BatchPlan& plan) {
+  const int64_t parts = plan.world() * plan.accumulation();
+  if (parts == 1) {
+    return concat(who, " compares micro-batches, of which a step has only one, of ",
+                  plan.global_batch(), " samples; legal: several ranks, or batch.max_micro: ",
+                  std::max<int64_t>(plan.global_batch() / 2, 1), " or less");
+  }
+  return concat(who, " compares micro-batches of one size, but ", plan.describe(),
+                " makes unequal ones; legal: a global batch that is a multiple of ", parts);
+}
+
 }  // namespace
 
 bool shows_noise(const BatchPlan& plan) {
   const int64_t parts = plan.world() * plan.accumulation();
   return parts > 1 && plan.global_batch() % parts == 0;
+}
+
+std::vector<OptionProblem> check_gradient_statistics(const TrainOptions& train,
+                                                     const optim::LrOptions& lr,
+                                                     const BatchPlan& plan) {
+  const bool adascale = lr.scaling == optim::ScalingRule::kAdaScale;
+  std::vector<OptionProblem> problems;
+  if (!shows_noise(plan)) {
+    if (train.noise_scale == NoiseScaleWish::kOn) {
+      problems.push_back({"train.noise_scale", no_noise("on", plan)});
+    }
+    if (adascale) problems.push_back({"lr.scaling", no_noise("adascale", plan)});
+  }
+  if (adascale && train.last_batch == LastBatch::kKeep &&
+      plan.train_samples() % plan.global_batch() != 0) {
+    problems.push_back(
+        {"train.last_batch",
+         concat("keep ends every epoch with a step of ", plan.train_samples() % plan.global_batch(),
+                " samples, but adascale's gain is that of steps of ", plan.global_batch(),
+                "; legal: drop, wrap")});
+  }
+  return problems;
 }
 
 void GradientMonitor::add(int64_t step, const at::Tensor& squares, const at::Tensor& norm) {

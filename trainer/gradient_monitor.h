@@ -8,15 +8,24 @@
 #include <string>
 #include <vector>
 
+#include "comm/base/option_table.h"
 #include "trainer/batch_plan.h"
 #include "trainer/optim/gradient_statistics.h"
 #include "trainer/optim/lr_controller.h"
+#include "trainer/optim/options.h"
+#include "trainer/run_options.h"
 
 namespace largo {
 
 // Whether the micro-batches of a full step say how noisy they are: there are several, all of one
 // size.
 bool shows_noise(const BatchPlan& plan);
+
+// What asks for that and does not get it: train.noise_scale: on, and lr.scaling: adascale, which
+// also wants all steps alike.
+std::vector<OptionProblem> check_gradient_statistics(const TrainOptions& train,
+                                                     const optim::LrOptions& lr,
+                                                     const BatchPlan& plan);
 
 // Keeps each step's raw sums where they were made, and hands them in order to the noise scale and
 // to the LR controller when somebody needs numbers. `plan` and `lr` must outlive it. Not

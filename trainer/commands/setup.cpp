@@ -15,6 +15,7 @@
 #include "trainer/commands/agree_at_start.h"
 #include "trainer/data/memory_cache.h"
 #include "trainer/data/stage.h"
+#include "trainer/gradient_monitor.h"
 #include "trainer/nn/state.h"
 #include "trainer/optim/scaling.h"
 
@@ -212,6 +213,10 @@ Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
   if (!problems.empty()) throw config.error(problems);
   const int64_t global_batch = BatchPlan(inputs).global_batch();
   problems = optim::check_scaling(values.lr, values.optimizer, global_batch);
+  for (OptionProblem& problem :
+       check_gradient_statistics(values.train, values.lr, BatchPlan(inputs))) {
+    problems.push_back(std::move(problem));
+  }
   if (!problems.empty()) throw config.error(problems);
   const BatchPlan clock = schedule_clock(inputs, values.lr);
   if (values.lr.scaling == optim::ScalingRule::kAdaScale) {

@@ -45,6 +45,12 @@ std::optional<at::ScalarType> wire_dtype(comm::WireType type) {
   return std::nullopt;
 }
 
+// For the noise scale, or for AdaScale.
+bool sums_squares(const config::RunConfig& values, const BatchPlan& plan) {
+  return values.lr.scaling == optim::ScalingRule::kAdaScale ||
+         (values.train.noise_scale != NoiseScaleWish::kOff && shows_noise(plan));
+}
+
 }  // namespace
 
 RunInput read_run(const comm::MpiSession& session, Log& log, const ConfigArguments& arguments) {
@@ -96,7 +102,8 @@ comm::GradientReducer Training::make_reducer(const std::vector<int64_t>& order) 
                                 .pack = !compute.device.is_cpu(),
                                 .wire_dtype = wire_dtype(options.dtype),
                                 .verify_steps = options.verify_steps,
-                                .check = groups.check.get()});
+                                .check = groups.check.get(),
+                                .sum_squares = sums_squares(run.config.values, run.prepared.plan)});
 }
 
 Trainer::Parts Training::parts(comm::GradientReducer& reducer, optim::LrController& lr,
@@ -119,6 +126,8 @@ Trainer::Parts Training::parts(comm::GradientReducer& reducer, optim::LrControll
           .compute = compute,
           .world = *groups.world,
           .norm_ranks = norm_ranks,
+          .dependent_gradients =
+              values.model.norm.kind == nn::NormKind::kSyncBatch && norm_ranks.size() > 1,
           .sets = sets,
           .model = *learner.model,
           .statistics = learner.statistics,
