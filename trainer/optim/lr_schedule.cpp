@@ -21,6 +21,8 @@ bool starts_after_warmup(const LrOptions& options) {
     case PolicyKind::kConstant:
     case PolicyKind::kStep:
     case PolicyKind::kMultistep:
+    case PolicyKind::kPlateauReduce:
+    case PolicyKind::kPlateauChange:
       return false;
     default:
       return true;

@@ -1,6 +1,7 @@
 #include "trainer/optim/make_controller.h"
 
 #include "trainer/optim/adascale.h"
+#include "trainer/optim/plateau.h"
 
 namespace largo::optim {
 
@@ -12,6 +13,7 @@ std::unique_ptr<LrController> make_controller(const LrOptions& options, const Lr
                                              .base_batch = options.base_batch.value(),
                                              .global_batch = inputs.global_batch});
   }
+  if (is_plateau(options.policy.kind)) return make_plateau_controller(options, inputs);
   return std::make_unique<ScheduleController>(schedule, inputs.total_steps);
 }
 

@@ -25,6 +25,8 @@ class Maker {
   NamedPolicy make() const {
     if (policy_.kind == kConstant) return {constant_policy(peak_), "constant"};
     if (policy_.kind == kPiecewise) return piecewise();
+    if (policy_.kind == kPlateauReduce) return reduced();
+    if (policy_.kind == kPlateauChange) return level();
     if (policy_.kind == kMultistep) return multistep();
     if (policy_.kind == kInverse) {
       return {inverse_policy(peak_, rate(), policy_.power),
@@ -234,6 +236,29 @@ class Maker {
     return {piecewise_policy(std::move(at), std::move(pieces)), text};
   }
 
+  // Before the first plateau.
+  NamedPolicy reduced() const {
+    const PlateauOptions& plateau = policy_.plateau;
+    return {constant_policy(peak_), concat("at plateaus × ", plateau.factor, ", not below ",
+                                           plateau.min_lr * context_.factor, ", decided every ",
+                                           steps_of("every", plateau.every), " steps")};
+  }
+
+  // The level that training starts with.
+  NamedPolicy level() const {
+    const PlateauOptions& plateau = policy_.plateau;
+    const auto index = static_cast<size_t>(plateau.first);
+    const PolicyPiece& level = plateau.levels.at(index);
+    PolicyContext of_level = context_;
+    of_level.prefix = concat(key("levels"), ".", index, ".policy");
+    if (level.base) of_level.peak = *level.base * context_.factor;
+    auto [made, described] = make_policy(level.policy, of_level);
+    check_finite(of_level, made);
+    return {std::move(made), concat("level ", index, " of ", plateau.levels.size(), " (", described,
+                                    "), changed at plateaus, decided every ",
+                                    steps_of("every", plateau.every), " steps")};
+  }
+
   double end_of(size_t piece, double begin) const {
     const Duration& until = *policy_.pieces[piece].until;
     const double end = context_.steps_of(until);
@@ -268,8 +293,8 @@ NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& contex
 }
 
 bool has_own_rise(PolicyKind kind) {
-  return is_cycle(kind) || kind == kPiecewise || kind == kOneCycle || kind == kOneCycleTorch ||
-         kind == kTrapezoid;
+  return is_cycle(kind) || kind == kPiecewise || kind == kPlateauChange || kind == kOneCycle ||
+         kind == kOneCycleTorch || kind == kTrapezoid;
 }
 
 }  // namespace largo::optim

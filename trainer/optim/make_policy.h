@@ -26,8 +26,8 @@ struct NamedPolicy {
   std::string text;  // for LrSchedule::describe()
 };
 
-// Where `rest` is 0 or less and a length is omitted, the peak is held. Throws OptionError for
-// lengths that do not fit, in steps.
+// The plateau policies give what training starts with: plateau.h. Where `rest` is 0 or less and a
+// length is omitted, the peak is held. Throws OptionError for lengths that do not fit, in steps.
 NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& context);
 
 // Whether a warm-up leads to where the policy goes on, which may have a rise of its own from there,

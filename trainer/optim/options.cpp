@@ -92,7 +92,7 @@ void declare_options(OptionTable& table, LrOptions& options) {
                       "step's gradients, and train.length, lengths and "
                       "milestones count steps of lr.base_batch"});
   declare_warmup(table, options.warmup);
-  declare_policy(table, "lr.policy", options.policy);
+  declare_policy(table, "lr.policy", options.policy, PolicyUse::kMayFollowTraining);
   table.add_choice<PolicyClock>(
       "lr.policy_clock", options.policy_clock,
       {{"by_policy", PolicyClock::kByPolicy},
@@ -113,8 +113,9 @@ std::vector<OptionProblem> check(const LrOptions& options) {
   if (!options.base && uses_base(options.policy)) {
     problems.push_back({"lr", "base is missing: learning rate at lr.base_batch; number > 0"});
   }
-  if (options.policy.kind == PolicyKind::kPiecewise && options.base && !uses_base(options.policy)) {
-    problems.push_back({"lr.base", "no piece of lr.policy starts from it: all have their own"});
+  if (!is_cycle(options.policy.kind) && options.base && !uses_base(options.policy)) {
+    problems.push_back(
+        {"lr.base", "nothing in lr.policy starts from it: all have levels of their own"});
   }
   if (options.scaling != ScalingRule::kNone && !options.base_batch) {
     problems.push_back({"lr.base_batch", concat("needed by scaling ", word_of(options.scaling),
@@ -143,6 +144,9 @@ std::vector<OptionProblem> check(const LrOptions& options) {
     problems.push_back({"lr.policy.timescale", "needed by policy inverse_sqrt without a warm-up"});
   }
   check_policy("lr.policy", options.policy, problems);
+  if (options.policy.kind == PolicyKind::kPlateauChange) {
+    check_levels("lr.policy", options.policy.plateau, options.base, problems);
+  }
   return problems;
 }
 

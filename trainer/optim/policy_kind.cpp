@@ -17,7 +17,7 @@ struct Name {
   const char* alias;  // LRBench's or another usual name; nullptr: none
 };
 
-constexpr std::array<Name, 16> kNames = {{
+constexpr std::array<Name, 18> kNames = {{
     {kConstant, "constant", "FIX"},
     {kStep, "step", "STEP"},
     {kMultistep, "multistep", "NSTEP"},
@@ -34,6 +34,8 @@ constexpr std::array<Name, 16> kNames = {{
     {kInverseSqrt, "inverse_sqrt", nullptr},
     {kWarmupStableDecay, "warmup_stable_decay", "WSD"},
     {kPiecewise, "piecewise", nullptr},
+    {kPlateauReduce, "plateau_reduce", nullptr},
+    {kPlateauChange, "plateau_change", nullptr},
 }};
 
 constexpr std::array<std::pair<const char*, const char*>, kWaves> kWaveNames = {{
@@ -70,6 +72,7 @@ PolicyKind cycle_kind(Wave wave, Envelope envelope) {
                                  kEnvelopes * static_cast<int>(wave) + static_cast<int>(envelope));
 }
 bool is_cycle(PolicyKind kind) { return kind >= kTriangular; }
+bool is_plateau(PolicyKind kind) { return kind == kPlateauReduce || kind == kPlateauChange; }
 Wave wave_of(PolicyKind cycle) {
   return static_cast<Wave>((static_cast<int>(cycle) - static_cast<int>(kTriangular)) / kEnvelopes);
 }

@@ -28,6 +28,8 @@ enum class PolicyKind {
   kInverseSqrt,
   kWarmupStableDecay,
   kPiecewise,
+  kPlateauReduce,  // these two follow training: plateau.h
+  kPlateauChange,
   kTriangular,
 };
 inline constexpr int kWaves = 9;
@@ -35,6 +37,7 @@ inline constexpr int kEnvelopes = 3;
 
 PolicyKind cycle_kind(Wave wave, Envelope envelope);
 bool is_cycle(PolicyKind kind);
+bool is_plateau(PolicyKind kind);
 Wave wave_of(PolicyKind cycle);
 Envelope envelope_of(PolicyKind cycle);
 

@@ -181,21 +181,29 @@ void declare_pieces(const PolicyKeys& keys, PolicyOptions& policy) {
                          .applies = keys.only({"piecewise"})});
 }
 
+// The policies that the policy is made of; nullptr where it is one itself.
+const std::vector<PolicyPiece>* parts_of(const PolicyOptions& policy) {
+  if (policy.kind == PolicyKind::kPiecewise) return &policy.pieces;
+  if (policy.kind == PolicyKind::kPlateauChange) return &policy.plateau.levels;
+  return nullptr;
+}
+
 }  // namespace
 
 bool uses_base(const PolicyOptions& policy) {
-  if (policy.kind != PolicyKind::kPiecewise) return !is_cycle(policy.kind);
-  return std::any_of(policy.pieces.begin(), policy.pieces.end(), [](const PolicyPiece& piece) {
-    return !piece.base && uses_base(piece.policy);
-  });
+  const std::vector<PolicyPiece>* parts = parts_of(policy);
+  if (parts == nullptr) return !is_cycle(policy.kind);
+  return std::any_of(parts->begin(), parts->end(),
+                     [](const PolicyPiece& part) { return !part.base && uses_base(part.policy); });
 }
 
 double top_of(const PolicyOptions& policy, double base) {
   if (is_cycle(policy.kind)) return policy.k1;
-  if (policy.kind != PolicyKind::kPiecewise) return base;
+  const std::vector<PolicyPiece>* parts = parts_of(policy);
+  if (parts == nullptr) return base;
   double top = 0;
-  for (const PolicyPiece& piece : policy.pieces) {
-    top = std::max(top, top_of(piece.policy, piece.base.value_or(base)));
+  for (const PolicyPiece& part : *parts) {
+    top = std::max(top, top_of(part.policy, part.base.value_or(base)));
   }
   return top;
 }
@@ -204,10 +212,15 @@ AppliesTo policies_with_base(const std::string& prefix) {
   return {prefix + ".kind", words_where([](PolicyKind kind) { return !is_cycle(kind); })};
 }
 
-void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions& policy) {
+void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions& policy,
+                    PolicyUse use) {
   const PolicyKeys keys(table, prefix);
+  PolicyWords words = policy_words();
+  if (use == PolicyUse::kFixed) {
+    std::erase_if(words, [](const auto& word) { return is_plateau(word.second); });
+  }
   keys.add_choice<PolicyKind>(
-      "kind", policy.kind, policy_words(),
+      "kind", policy.kind, std::move(words),
       {.description = "shape of the learning rate over time; LRBench's names (FIX, STEP, … TRIEXP, "
                       "COSRSW2), SGDR and WSD are taken too"},
       policy_aliases());
@@ -216,6 +229,7 @@ void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions
   declare_levels(keys, policy);
   declare_one_cycle(keys, policy);
   declare_pieces(keys, policy);
+  if (use == PolicyUse::kMayFollowTraining) declare_plateau(table, prefix, policy.plateau);
 }
 
 }  // namespace largo::optim

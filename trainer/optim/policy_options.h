@@ -16,6 +16,24 @@ namespace largo::optim {
 
 struct PolicyPiece;
 
+enum class PlateauMetric { kValLoss, kValTop1, kTrainLoss };
+
+// Of plateau_reduce and plateau_change, whose rules are plateau.h's. What is empty has its kind's
+// default.
+struct PlateauOptions {
+  Duration every = {1, Duration::Unit::kEpochs};
+  PlateauMetric metric = PlateauMetric::kValLoss;
+  std::optional<double> threshold;  // reduce: 1e-4, change: 0.05
+  std::optional<int64_t> cooldown;  // reduce: 0, change: 5; in metrics
+  double factor = 0.1;              // reduce
+  int64_t patience = 10;            // reduce
+  double min_lr = 0;                // reduce
+  std::vector<PolicyPiece> levels;  // change
+  int64_t first = 0;                // change: index of levels
+  int64_t window = 5;               // change
+  double up_before = 0.8;           // change: part of training
+};
+
 // Formulas: lr_policy.h, lr_cycles.h. Every LR is stated at base_batch; an omitted length is the
 // rest of training.
 struct PolicyOptions {
@@ -44,17 +62,18 @@ struct PolicyOptions {
   Anneal decay_type = Anneal::kLinear;    // warmup_stable_decay
   double min_ratio = 0;                   // warmup_stable_decay
   std::vector<PolicyPiece> pieces;        // piecewise
+  PlateauOptions plateau;
 };
 
-// Part of a piecewise policy. Its own time starts where it does.
+// Part of a piecewise policy, whose own time starts where it does; or a level of plateau_change.
 struct PolicyPiece {
   std::optional<Duration> until;  // on the clock of the list; the last piece has none
   std::optional<double> base;     // empty: that of the list
   PolicyOptions policy;
 };
 
-// Whether the policy starts from the base beside it: not the cycles, nor a piecewise one whose
-// pieces all have levels of their own.
+// Whether the policy starts from the base beside it: not the cycles, nor a list of policies that
+// all have levels of their own.
 bool uses_base(const PolicyOptions& policy);
 
 // The highest of what it and its pieces start from or, the cycles, rise to.
@@ -64,9 +83,19 @@ double top_of(const PolicyOptions& policy, double base);
 // the cycles, which have k0 and k1.
 AppliesTo policies_with_base(const std::string& prefix);
 
+// Whether a policy may follow training: that of the learning rate itself only.
+enum class PolicyUse { kFixed, kMayFollowTraining };
+
 // The keys are <prefix>.kind, <prefix>.length, ...
-void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions& policy);
+void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions& policy,
+                    PolicyUse use = PolicyUse::kFixed);
 void check_policy(const std::string& prefix, const PolicyOptions& policy,
                   std::vector<OptionProblem>& problems);
+
+// The keys of plateau_reduce and plateau_change, and what check_policy leaves to the owner of the
+// base.
+void declare_plateau(OptionTable& table, const std::string& prefix, PlateauOptions& plateau);
+void check_levels(const std::string& prefix, const PlateauOptions& plateau,
+                  const std::optional<double>& base, std::vector<OptionProblem>& problems);
 
 }  // namespace largo::optim

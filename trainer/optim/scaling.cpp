@@ -64,6 +64,11 @@ void check_adascale(const LrOptions& options, const OptimizerOptions& optimizer,
                         "without momentum_correction does not follow; legal: momentum_form: "
                         "outside, or momentum_correction: true"});
   }
+  if (is_plateau(options.policy.kind)) {
+    problems.push_back(
+        {"lr.policy.kind", concat(word_of(options.policy.kind),
+                                  " goes without adascale, which has a schedule to follow")});
+  }
   if (options.warmup.kind != WarmupKind::kNone) {
     problems.push_back({"lr.warmup.kind",
                         "goes without adascale, whose gain starts small by itself; legal: none"});
