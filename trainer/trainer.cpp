@@ -114,9 +114,14 @@ int64_t Trainer::fit() {
     if (rank_check_.is_due(step)) check_parameters(step);
     const bool done = parts_.lr.done(step);
     parts_.progress.step(step, parts_.lr.clock(step), plan.epoch_at(step), now_s());
-    if (is_due(step, log_every, done)) record(step, result);
-    if (is_due(step, eval_every, done)) evaluate_and_record(step);
-    if (is_checkpoint_step(step)) save(step);
+    if (is_due(step, log_every, done) || parts_.lr.wants_losses(step, false)) record(step, result);
+    if (is_due(step, eval_every, done) || parts_.lr.wants_evaluation(step)) {
+      evaluate_and_record(step);
+    }
+    if (is_checkpoint_step(step)) {
+      if (interval_.samples > 0 && parts_.lr.wants_losses(step, true)) record(step, result);
+      save(step);
+    }
   }
   // A run of no steps has still a result, the initial weights'; so has one that was killed between
   // its last checkpoint and its end.
@@ -261,7 +266,10 @@ void Trainer::record(int64_t completed, const StepResult& result) {
   check_skipped_samples(completed);
   interval_ = {};
   interval_.started_s = now;
-  parts_.lr.observe({.step = completed, .loss = record.loss, .grad_norm = record.grad_norm});
+  parts_.lr.observe({.step = completed,
+                     .loss = record.loss,
+                     .grad_norm = record.grad_norm,
+                     .samples = static_cast<int64_t>(samples)});
   // Both numbers are reduced, so all ranks decide alike.
   if (!std::isfinite(record.loss) || !std::isfinite(record.grad_norm)) {
     throw AgreedError(
@@ -302,6 +310,9 @@ void Trainer::evaluate_as(const std::string& split, int64_t step) {
                                       .time_s = time_s()};
   parts_.recorder.eval(record);
   parts_.progress.eval(record);
+  if (split == "val") {
+    parts_.lr.observe_evaluation({.step = step, .loss = record.loss, .top1 = record.top1});
+  }
   if (parts_.lr.done(step)) parts_.save_result(split);
   if (precise) precise_.restore();
 }

@@ -3,15 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <map>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "tests/config/config_text.h"
 #include "trainer/config/config_print.h"
 #include "trainer/config/load.h"
-#include "trainer/optim/lr_schedule.h"
+#include "trainer/optim/make_controller.h"
+#include "trainer/optim/scaling.h"
 
 namespace largo::config {
 namespace {
@@ -156,7 +159,7 @@ TEST(Piecewise, ABaseIsNeededWhereAPieceStartsFromIt) {
   const std::string own = "policy: {kind: piecewise, pieces: [{until: 5ep, policy: " + wave +
                           "}, {base: 0.1, policy: {kind: cosine}}]}";
   EXPECT_EQ(errors_of(lr(own)), "");
-  EXPECT_THAT(errors_of(lr("base: 0.1, " + own)), HasSubstr("no piece of lr.policy starts from"));
+  EXPECT_THAT(errors_of(lr("base: 0.1, " + own)), HasSubstr("nothing in lr.policy starts from"));
 }
 
 TEST(Piecewise, RefusesPiecesThatDoNotFollowOneAnother) {
@@ -185,6 +188,63 @@ lr:
   policy: {kind: piecewise, pieces: [{until: 500steps, policy: {kind: step, gamma: 10, length: 1steps}}, {}]}
 )"),
                OptionError);  // infinite before it ends
+}
+
+TEST(Effective, ValuesOfTheBatchStandBesideTheFilesOwn) {
+  const auto printed = [](const std::string& text) {
+    const LoadedConfig config = load_config({"run.yaml", text}, {});
+    const std::string lines = print_config(config);
+    EXPECT_EQ(config_hash(load_config({"again.yaml", lines}, {}).values),
+              config_hash(config.values));
+    return lines;
+  };
+  const std::string head =
+      "data: {kind: synthetic}\nmodel: {name: mlp}\nbatch: {global: 1024}\ntrain: {length: 1ep}\n";
+  const std::string linear = printed(
+      head +
+      "lr: {base: 0.1, base_batch: 128, warmup: {kind: gradual, length: 1ep, start: 0.05}, policy: "
+      "{kind: piecewise, pieces: [{until: 1ep, base: 0.2}, {policy: {kind: cosine, end: "
+      "0.01}}]}}\n");
+  EXPECT_THAT(linear, HasSubstr("run.yaml:5; × 8 = 0.8 at batch 1024"));
+  EXPECT_THAT(linear, HasSubstr("× 8 = 0.4 at batch 1024"));   // the start
+  EXPECT_THAT(linear, HasSubstr("× 8 = 1.6 at batch 1024"));   // a piece's base
+  EXPECT_THAT(linear, HasSubstr("× 8 = 0.08 at batch 1024"));  // another's end
+  const std::string legw = printed(
+      head +
+      "lr: {base: 0.1, base_batch: 256, scaling: legw, warmup: {kind: gradual, length: 0.5ep, "
+      "start: zero}}\n");
+  EXPECT_THAT(legw, HasSubstr("× 2 = 0.2 at batch 1024"));
+  EXPECT_THAT(legw, HasSubstr("= 2ep at batch 1024"));
+  const std::string adam = printed(head +
+                                   "optimizer: {kind: adamw}\n"
+                                   "lr: {base: 0.001, base_batch: 256, scaling: adam_sqrt}\n");
+  EXPECT_THAT(adam, HasSubstr("= [0.6, 0.996] at batch 1024"));
+  EXPECT_THAT(adam, HasSubstr("= 5e-09 at batch 1024"));
+  EXPECT_THAT(printed(head + "lr: {base: 0.1, base_batch: 128, scaling: adascale}\n"),
+              HasSubstr("× a gain of 1 to 8 at batch 1024"));
+  EXPECT_THAT(printed(head + "lr: {base: 0.1, scaling: none}\n"),
+              testing::Not(HasSubstr("at batch")));
+}
+
+TEST(Policies, ShippedRunFilesHaveSchedules) {
+  int files = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(LARGO_SOURCE_DIR "/configs/policies")) {
+    std::ostringstream bytes;
+    bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
+    const LoadedConfig config = load_config({entry.path().filename().string(), bytes.str()}, {});
+    const int64_t batch = config.values.batch.global.value();
+    EXPECT_TRUE(optim::check_scaling(config.values.lr, config.values.optimizer, batch).empty());
+    const optim::ScheduleInputs inputs = {
+        .global_batch = batch, .total_steps = 1000, .steps_of = [](const Duration& d) {
+          return d.unit == Duration::Unit::kEpochs ? d.amount * 40 : d.amount;
+        }};
+    const optim::LrSchedule schedule = optim::make_schedule(config.values.lr, inputs);
+    EXPECT_GT(schedule.lr(500), 0) << entry.path();
+    EXPECT_NE(optim::make_controller(config.values.lr, schedule, inputs), nullptr);
+    ++files;
+  }
+  EXPECT_EQ(files, 5);
 }
 
 }  // namespace

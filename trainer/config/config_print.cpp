@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "trainer/config/effective.h"
 #include "trainer/config/key_tree.h"
 
 namespace largo::config {
@@ -130,8 +131,12 @@ std::string print_table(const OptionTable& table,
 
 std::string print_config(const LoadedConfig& config) {
   RunConfig copy = config.values;
-  return print_table(make_table(copy),
-                     [&](const std::string& key) { return config.provenance.words(key); });
+  const OptionTable table = make_table(copy);
+  return print_table(table, [&](const std::string& key) {
+    const std::string effective = effective_words(config.values, *table.find(key));
+    const std::string origin = config.provenance.words(key);
+    return effective.empty() ? origin : concat(origin, "; ", effective);
+  });
 }
 
 std::string config_hash(const RunConfig& config) {
