@@ -12,6 +12,7 @@
 
 #include "comm/agree.h"
 #include "comm/base/error.h"
+#include "comm/self_communicator.h"
 #include "trainer/commands/agree_at_start.h"
 #include "trainer/data/memory_cache.h"
 #include "trainer/data/stage.h"
@@ -182,6 +183,21 @@ std::vector<int> norm_ranks(const nn::NormOptions& options, const comm::MpiSessi
 
 namespace {
 
+// Of the optimizer's groups, which are checked against the names of the model's parameters: for
+// that a model is built, and dropped.
+std::string describe_groups(const config::LoadedConfig& config, const Catalogs& catalogs,
+                            const data::DataInfo& info) {
+  const std::vector<optim::GroupOptions>& groups = config.values.optimizer.groups;
+  if (groups.empty()) return {};
+  comm::SelfCommunicator alone;
+  const auto model = catalogs.models.make(model_spec(config, info), alone, /*seed=*/0);
+  std::vector<std::string> names;
+  for (const nn::NamedParameter& parameter : nn::named_parameters(*model)) {
+    names.push_back(parameter.name);
+  }
+  return with_places(config, [&] { return optim::describe_groups(groups, names); });
+}
+
 // The plan that the schedule's durations are steps of: the run's own, but for adascale, whose
 // schedule is that of a run at base_batch.
 BatchPlan schedule_clock(BatchPlan::Inputs inputs, const optim::LrOptions& lr) {
@@ -226,19 +242,32 @@ Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
       .global_batch = global_batch,
       .total_steps = clock.total_steps(),
       .steps_of = [clock](const Duration& d) { return clock.steps_of(d); }};
+  const optim::OptimizerOptions optimizer =
+      optim::scaled_for_batch(values.optimizer, values.lr, global_batch);
   return {.info = info,
           .plan = BatchPlan(inputs),
           .schedule_inputs = schedule_inputs,
           .schedule =
               with_places(config, [&] { return optim::make_schedule(values.lr, schedule_inputs); }),
-          .optimizer = optim::scaled_for_batch(values.optimizer, values.lr, global_batch)};
+          .optimizer = optimizer,
+          .rates = with_places(config,
+                               [&] {
+                                 return optim::make_rate_schedules(optimizer,
+                                                                   schedule_inputs.total_steps,
+                                                                   schedule_inputs.steps_of);
+                               }),
+          .groups = describe_groups(config, catalogs, info)};
 }
 
 std::string Prepared::describe_lr(const config::RunConfig& config) const {
   const std::string of_optimizer =
       optim::describe_scaled_optimizer(config.optimizer, config.lr, plan.global_batch());
-  return of_optimizer.empty() ? schedule.describe()
-                              : concat(schedule.describe(), "; ", of_optimizer);
+  std::string text = schedule.describe();
+  for (const std::string& more :
+       {of_optimizer, rates.describe(), groups.empty() ? groups : "groups: " + groups}) {
+    if (!more.empty()) text += "; " + more;
+  }
+  return text;
 }
 
 std::shared_ptr<nn::Model> make_model(const comm::MpiSession& session,

@@ -21,6 +21,7 @@
 #include "trainer/evaluate.h"
 #include "trainer/nn/catalog.h"
 #include "trainer/optim/lr_schedule.h"
+#include "trainer/optim/rate_schedules.h"
 
 namespace largo::commands {
 
@@ -89,8 +90,11 @@ struct Prepared {
   optim::ScheduleInputs schedule_inputs;
   optim::LrSchedule schedule;
   optim::OptimizerOptions optimizer;  // the file's, as lr.scaling changes them
+  optim::RateSchedules rates;         // of momentum and weight decay, on the schedule's clock
+  std::string groups;                 // of the optimizer, in words; empty: none
 
-  // "peak LR 3.2 = 0.1 × 32 (linear, batch 8192 / 256); …": base, factor, peak and why.
+  // "peak LR 3.2 = 0.1 × 32 (linear, batch 8192 / 256); …": base, factor, peak and why; then what
+  // else the optimizer's rates follow, where they do.
   std::string describe_lr(const config::RunConfig& config) const;
 };
 Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,

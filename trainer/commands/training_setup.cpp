@@ -135,6 +135,7 @@ Trainer::Parts Training::parts(comm::GradientReducer& reducer, optim::LrControll
           .optimizer = *learner.optimizer,
           .average = learner.average ? &*learner.average : nullptr,
           .lr = lr,
+          .rates = run.prepared.rates,
           .checkpoints = checkpoints,
           .recorder = recorder,
           .progress = progress,
