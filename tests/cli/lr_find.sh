@@ -36,6 +36,23 @@ run 1 lr-find small.yaml 'lr={base_batch: 16, policy: {kind: triangular, length:
 expect_code 0
 [[ $(head -1 out) = *lr.policy.k1 && $(sed -n 2p out) = slide* ]] || fail "$ran: not k1, or not slide"
 
+# What the base means where the schedule does not start at its peak, stays below it, or has no base.
+run 1 lr-find small.yaml 'lr.warmup={kind: gradual, length: 3steps}' 'lr.policy={kind: cosine}'
+expect_code 0
+expect_err "the schedule's greatest LR, at step 3 of 20"
+run 1 lr-find small.yaml 'lr.policy={kind: sigmoid, gamma: -0.1, gamma_per: 1steps, length: 2steps}'
+expect_code 0
+expect_err "the schedule's own greatest LR, at step 0 of 20, is 0.5498 of that"
+cycle='{kind: triangular, length: 2steps, k0: 0.01, k1: 0.1}'
+sed "s/^lr: .*/lr: {base_batch: 16, policy: {kind: piecewise, pieces: [{until: 10steps, policy: $cycle}, {policy: $cycle}]}}/" \
+  small.yaml >found_pieces.yaml
+run 1 lr-find found_pieces.yaml
+expect_code 0
+expect_err 'the pieces of the policy have levels of their own'
+[[ $(sed -n 2p out) = valley*- ]] || fail "$ran: a base where there is none"
+run 1 lr-find found_pieces.yaml --set other.yaml
+expect_code 2
+
 # One ramp point apart at most, on any number of ranks and with accumulation.
 tests=0
 for cut in 1: 2: 4: 1:batch.micro=8 2:batch.micro=4; do
