@@ -11,10 +11,12 @@ python3 - <<'PY' || fail "$ran: the numbers do not follow from each other"
 import json
 table = json.load(open("table.json"))
 assert table["ranks"] == 2 and table["iterations"] == 3, table
+assert table["transport"] == "shared memory", table
 assert [row["bytes"] for row in table["sizes"]] == [4096 * 2**i for i in range(5)] + [100000], table
 for row in table["sizes"]:
     assert row["wrong"] == 0 and 0 < row["min_s"] <= row["median_s"] <= row["max_s"], row
     assert abs(row["algbw_gb_per_s"] * 1e9 * row["median_s"] / row["bytes"] - 1) < 1e-9, row
+    assert 0 < row["mpi_min_s"] <= row["mpi_median_s"], row
     assert row["busbw_gb_per_s"] == row["algbw_gb_per_s"], row  # 2 (n - 1) / n of two ranks
 PY
 

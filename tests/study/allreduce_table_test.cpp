@@ -40,6 +40,10 @@ TEST(AllreduceTable, LinesStandBelowTheirHeads) {
   EXPECT_THAT(allreduce_line(row, 2), HasSubstr(" 2.000 "));
   EXPECT_EQ(allreduce_line(row, 2).size(), allreduce_head().size());
   EXPECT_EQ(allreduce_line(row, 2).back(), '\n');
+  AllreduceRow compared = row;
+  compared.mpi_median_s = 8.5e-3;
+  EXPECT_THAT(allreduce_line(compared, 2), HasSubstr(" 8500.0     8.50 "));
+  EXPECT_EQ(allreduce_line(compared, 2).size(), allreduce_head().size());
 }
 
 }  // namespace

@@ -83,39 +83,72 @@ int64_t count_wrong(comm::Communicator& world, const at::Tensor& buffer, const P
   return buffer.ne(pattern.sum).sum().item<int64_t>();
 }
 
-// Checked before and after the timed reductions, which sum zeros: on GPUs several of them in a row
-// are one sample, so that the host's waiting for the device is not in every one.
-AllreduceRow measure(comm::Communicator& world, at::Device device, at::ScalarType dtype,
+// A communicator with the buffer that it sums, and how long each sum took.
+struct Contestant {
+  comm::Communicator& world;
+  at::Tensor buffer;
+  std::vector<double> seconds = {};
+
+  // On GPUs several in a row are one sample, so that the host's waiting for the device is not in
+  // every one.
+  void take_sample() {
+    const at::Device device = buffer.device();
+    const int block = device.is_cpu() ? 1 : 5;
+    world.barrier();
+    finish(device);
+    const auto start = std::chrono::steady_clock::now();
+    for (int k = 0; k < block; ++k) world.all_reduce(buffer).wait();
+    finish(device);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    seconds.push_back(took.count() / block);
+  }
+
+  // From now on `seconds` are those of the slowest rank each.
+  void take_slowest() {
+    const at::Tensor slowest =
+        std::get<0>(world.all_gather(at::tensor(seconds, at::kDouble)).max(/*dim=*/0));
+    for (size_t i = 0; i < seconds.size(); ++i) {
+      seconds[i] = slowest[static_cast<int64_t>(i)].item<double>();
+    }
+  }
+};
+
+// Checked before and after the timed reductions, which sum zeros. `plain`, if any, takes turns.
+AllreduceRow measure(comm::Communicator& world, comm::Communicator* plain, at::ScalarType dtype,
                      int64_t bytes, int64_t iterations) {
-  const auto elements = std::max<int64_t>(1, bytes / static_cast<int64_t>(at::elementSize(dtype)));
-  const int64_t block = device.is_cpu() ? 1 : 5;
-  const at::Tensor buffer = world.allocate(elements, dtype);
+  const auto element_bytes = static_cast<int64_t>(at::elementSize(dtype));
+  const auto elements = std::max<int64_t>(1, bytes / element_bytes);
+  std::vector<Contestant> contestants = {{world, world.allocate(elements, dtype)}};
+  if (plain != nullptr) contestants.push_back({*plain, plain->allocate(elements, dtype)});
+  const at::Tensor& buffer = contestants.front().buffer;
   const Pattern pattern =
       make_pattern(elements, at::TensorOptions(buffer.device()).dtype(dtype), world);
   int64_t wrong = count_wrong(world, buffer, pattern);
   buffer.zero_();
-  for (int i = 0; i < kWarmUps; ++i) world.all_reduce(buffer).wait();
-  std::vector<double> seconds;
+  for (Contestant& contestant : contestants) {
+    for (int i = 0; i < kWarmUps; ++i) contestant.take_sample();
+    contestant.seconds.clear();
+  }
   for (int64_t i = 0; i < iterations; ++i) {
-    world.barrier();
-    finish(device);
-    const auto start = std::chrono::steady_clock::now();
-    for (int64_t k = 0; k < block; ++k) world.all_reduce(buffer).wait();
-    finish(device);
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    seconds.push_back(took.count() / static_cast<double>(block));
+    for (Contestant& contestant : contestants) contestant.take_sample();
   }
   wrong += count_wrong(world, buffer, pattern);
 
-  const at::Tensor slowest =
-      std::get<0>(world.all_gather(at::tensor(seconds, at::kDouble)).max(/*dim=*/0));
-  for (int64_t i = 0; i < iterations; ++i)
-    seconds[static_cast<size_t>(i)] = slowest[i].item<double>();
-  return {.bytes = elements * static_cast<int64_t>(at::elementSize(dtype)),
-          .median_s = study::median(seconds),
-          .min_s = slowest.min().item<double>(),
-          .max_s = slowest.max().item<double>(),
-          .wrong = world.all_gather(at::full({1}, wrong, at::kLong)).sum().item<int64_t>()};
+  for (Contestant& contestant : contestants) contestant.take_slowest();
+  const auto& [least, most] =
+      std::minmax_element(contestants.front().seconds.begin(), contestants.front().seconds.end());
+  AllreduceRow row = {
+      .bytes = elements * element_bytes,
+      .median_s = study::median(contestants.front().seconds),
+      .min_s = *least,
+      .max_s = *most,
+      .wrong = world.all_gather(at::full({1}, wrong, at::kLong)).sum().item<int64_t>()};
+  if (plain != nullptr) {
+    const std::vector<double>& seconds = contestants.back().seconds;
+    row.mpi_median_s = study::median(seconds);
+    row.mpi_min_s = *std::min_element(seconds.begin(), seconds.end());
+  }
+  return row;
 }
 
 nlohmann::ordered_json to_json(const std::vector<AllreduceRow>& rows, int ranks) {
@@ -128,6 +161,9 @@ nlohmann::ordered_json to_json(const std::vector<AllreduceRow>& rows, int ranks)
                     {"algbw_gb_per_s", 1e-9 * study::algorithm_bandwidth(row)},
                     {"busbw_gb_per_s", 1e-9 * study::bus_bandwidth(row, ranks)},
                     {"wrong", row.wrong}});
+    if (row.mpi_median_s == 0) continue;
+    json.back()["mpi_median_s"] = row.mpi_median_s;
+    json.back()["mpi_min_s"] = row.mpi_min_s;
   }
   return json;
 }
@@ -159,19 +195,23 @@ int benchmark(const AllreduceArguments& arguments, const comm::MpiSession& sessi
                                                  .norm_ranks = all,
                                                  .log_folder = arguments.logs,
                                                  .share_gpu = settings.run.share_gpu});
+  const auto plain = device.device.is_cpu() && session.size() > 1
+                         ? session.make_plain_mpi_communicator()
+                         : nullptr;
   const at::ScalarType dtype =
       settings.comm.dtype == comm::WireType::kBfloat16 ? at::kBFloat16 : at::kFloat;
   const bool prints = session.rank() == 0 && arguments.json != "-";
   if (prints) {
-    std::printf("all-reduce of %s, %d %s x %s, %lld samples each\n%s", at::toString(dtype),
+    const std::string through = groups.transport.empty() ? "" : ", through " + groups.transport;
+    std::printf("all-reduce of %s, %d %s x %s%s, %lld samples each\n%s", at::toString(dtype),
                 session.size(), session.size() == 1 ? "rank (alone: nothing is sent)" : "ranks",
-                device.name.c_str(), static_cast<long long>(arguments.iterations),
+                device.name.c_str(), through.c_str(), static_cast<long long>(arguments.iterations),
                 study::allreduce_head().c_str());
   }
   std::vector<AllreduceRow> rows;
   int64_t wrong = 0;
   for (const int64_t bytes : study::doubling_sizes(arguments.least, arguments.most)) {
-    rows.push_back(measure(*groups.world, device.device, dtype, bytes, arguments.iterations));
+    rows.push_back(measure(*groups.world, plain.get(), dtype, bytes, arguments.iterations));
     wrong += rows.back().wrong;
     if (!prints) continue;
     std::fputs(study::allreduce_line(rows.back(), session.size()).c_str(), stdout);
@@ -182,6 +222,7 @@ int benchmark(const AllreduceArguments& arguments, const comm::MpiSession& sessi
       write_json(arguments.json, {{"ranks", session.size()},
                                   {"device", device.name},
                                   {"dtype", at::toString(dtype)},
+                                  {"transport", groups.transport},
                                   {"iterations", arguments.iterations},
                                   {"sizes", to_json(rows, session.size())}});
     });

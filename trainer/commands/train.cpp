@@ -134,6 +134,8 @@ void begin_records(const Training& training, const From& from, const std::string
   log.note(concat(config.values.model.name, " on ", plan.train_samples(), " samples, ",
                   plan.total_steps(), " steps; ", training.describe_ranks(), "; run directory ",
                   directory.string()));
+  const std::string& transport = training.groups.transport;
+  if (!transport.empty()) log.note("sums through " + transport);
   const auto world = static_cast<int>(plan.world());
   if (from.checkpoint) {
     log.note(concat("resumed from ", from.checkpoint->string(), " after step ", from.state.step));

@@ -31,17 +31,24 @@ double median(std::vector<double> values) {
 
 std::string allreduce_head() {
   std::array<char, 160> line{};
-  std::snprintf(line.data(), line.size(), "%12s %12s %12s %12s %10s %10s %8s\n", "bytes",
-                "median us", "min us", "max us", "algbw GB/s", "busbw GB/s", "wrong");
+  std::snprintf(line.data(), line.size(), "%12s %12s %12s %12s %10s %10s %12s %8s %8s\n", "bytes",
+                "median us", "min us", "max us", "algbw GB/s", "busbw GB/s", "MPI us", "MPI x",
+                "wrong");
   return line.data();
 }
 
 std::string allreduce_line(const AllreduceRow& row, int ranks) {
+  std::array<char, 32> mpi{}, times{};
+  if (row.mpi_median_s > 0) {
+    std::snprintf(mpi.data(), mpi.size(), "%.1f", 1e6 * row.mpi_median_s);
+    std::snprintf(times.data(), times.size(), "%.2f", row.mpi_median_s / row.median_s);
+  }
   std::array<char, 160> line{};
-  std::snprintf(line.data(), line.size(), "%12lld %12.1f %12.1f %12.1f %10.3f %10.3f %8lld\n",
+  std::snprintf(line.data(), line.size(),
+                "%12lld %12.1f %12.1f %12.1f %10.3f %10.3f %12s %8s %8lld\n",
                 static_cast<long long>(row.bytes), 1e6 * row.median_s, 1e6 * row.min_s,
                 1e6 * row.max_s, 1e-9 * algorithm_bandwidth(row), 1e-9 * bus_bandwidth(row, ranks),
-                static_cast<long long>(row.wrong));
+                mpi.data(), times.data(), static_cast<long long>(row.wrong));
   return line.data();
 }
 

@@ -13,6 +13,8 @@ struct AllreduceRow {
   double median_s = 0;
   double min_s = 0;
   double max_s = 0;
+  double mpi_median_s = 0;  // of MPI's own, timed in turns with it; 0: not compared
+  double mpi_min_s = 0;
   int64_t wrong = 0;  // elements with another sum than the ranks' values have, over all ranks
 };
 
@@ -29,7 +31,8 @@ double bus_bandwidth(const AllreduceRow& row, int ranks);
 
 double median(std::vector<double> values);  // not empty
 
-// With a line of heads; sizes in bytes, times in microseconds, bandwidths in GB/s (1e9 bytes).
+// With a line of heads; sizes in bytes, times in microseconds, bandwidths in GB/s (1e9 bytes). The
+// last but one column says how many times as long MPI takes, at the median.
 std::string allreduce_head();
 std::string allreduce_line(const AllreduceRow& row, int ranks);
 
