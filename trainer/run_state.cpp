@@ -7,10 +7,10 @@
 namespace largo {
 
 std::string to_json(const RunState& state) {
-  const nlohmann::ordered_json json = {
-      {"step", state.step},         {"time_s", state.time_s},
-      {"world", state.world},       {"bucket_order", state.bucket_order},
-      {"lr_state", state.lr_state}, {"noise_scale", state.noise_scale}};
+  nlohmann::ordered_json json = {{"step", state.step},         {"time_s", state.time_s},
+                                 {"world", state.world},       {"bucket_order", state.bucket_order},
+                                 {"lr_state", state.lr_state}, {"noise_scale", state.noise_scale}};
+  if (state.best_top1) json["best_top1"] = *state.best_top1;
   return json.dump(1) + "\n";
 }
 
@@ -24,6 +24,7 @@ RunState run_state_from_json(std::string_view text, const std::string& where) {
     json.at("bucket_order").get_to(state.bucket_order);
     json.at("lr_state").get_to(state.lr_state);
     json.at("noise_scale").get_to(state.noise_scale);
+    if (json.contains("best_top1")) state.best_top1 = json.at("best_top1").get<double>();
     if (state.step < 0) fail(ExitCode::kBadData, "step ", state.step, " is negative");
     return state;
   } catch (const std::exception& error) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@ struct RunState {
       {};                        // of the gradient reducer: the bits of the sums depend on it
   std::string lr_state = {};     // of the LR controller
   std::string noise_scale = {};  // averages of GradientMonitor
+  std::optional<double> best_top1 = {};  // of all evaluations on the validation set
 };
 
 std::string to_json(const RunState& state);

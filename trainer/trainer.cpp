@@ -50,6 +50,8 @@ class BackwardHere {
   bool was_ = c10::AutogradState::get_tls_state().get_multithreading_enabled();
 };
 
+constexpr comm::AgreedFlags::Flags kSaveNow = 1;
+
 // Every `every` completed steps, and at the end.
 bool is_due(int64_t completed, int64_t every, bool done) {
   return done || (every > 0 && completed % every == 0);
@@ -82,6 +84,9 @@ Trainer::Trainer(Parts parts, const RunState& from)
       started_s_(now_s()) {
   interval_.started_s = started_s_;
   last_saved_s_ = from.time_s;
+  best_top1_ = from.best_top1;
+  LARGO_CHECK(parts_.flags || std::holds_alternative<Duration>(parts_.checkpoint.every),
+              "checkpoints by the clock need flags to agree on");
   if (!from.noise_scale.empty()) gradients_.restore(from.noise_scale);
 }
 
@@ -102,6 +107,19 @@ data::BatchRequest Trainer::request(data::Sampler& sampler, int64_t number) cons
 }
 
 int64_t Trainer::fit() {
+  try {
+    train_to_end();
+    parts_.checkpoints.finish();
+  } catch (const AgreedError&) {
+    parts_.checkpoints.wait_for_writer();
+    record_written_checkpoints();
+    throw;
+  }
+  record_written_checkpoints();
+  return completed_;
+}
+
+void Trainer::train_to_end() {
   const BatchPlan& plan = parts_.plan;
   const int64_t log_every = plan.steps_of(parts_.train.log_every);
   const int64_t eval_every = plan.steps_of(parts_.train.eval_every);
@@ -122,11 +140,11 @@ int64_t Trainer::fit() {
       if (interval_.samples > 0 && parts_.lr.wants_losses(step, true)) record(step, result);
       save(step);
     }
+    record_written_checkpoints();
   }
   // A run of no steps has still a result, the initial weights'; so has one that was killed between
   // its last checkpoint and its end.
   if (completed_ == from_.step) evaluate_and_record(completed_);
-  return completed_;
 }
 
 StepResult Trainer::train_step(int64_t step) {
@@ -313,6 +331,11 @@ void Trainer::evaluate_as(const std::string& split, int64_t step) {
   if (split == "val") {
     parts_.lr.observe_evaluation({.step = step, .loss = record.loss, .top1 = record.top1});
   }
+  if (split == "val") {
+    evaluated_ = {.step = step, .top1 = record.top1};
+    evaluated_.is_best = !best_top1_ || record.top1 > *best_top1_;
+    if (evaluated_.is_best) best_top1_ = record.top1;
+  }
   if (parts_.lr.done(step)) parts_.save_result(split);
   if (precise) precise_.restore();
 }
@@ -340,16 +363,29 @@ void Trainer::take_precise_statistics(int64_t step) {
 }
 
 bool Trainer::is_checkpoint_step(int64_t completed) {
-  const bool done = parts_.lr.done(completed);
-  if (const auto* steps = std::get_if<Duration>(&parts_.checkpoint.every)) {
-    return is_due(completed, parts_.plan.steps_of(*steps), done);
+  const bool agreed = parts_.flags && parts_.flags->exchange(wishes()) == kSaveNow;
+  const bool is_best =
+      parts_.checkpoint.keep_best && evaluated_.step == completed && evaluated_.is_best;
+  const auto* steps = std::get_if<Duration>(&parts_.checkpoint.every);
+  const int64_t every = steps ? parts_.plan.steps_of(*steps) : 0;
+  return agreed || is_best || is_due(completed, every, parts_.lr.done(completed));
+}
+
+// A checkpoint by the clock of rank 0, once until it is made.
+comm::AgreedFlags::Flags Trainer::wishes() {
+  const auto* every = std::get_if<Time>(&parts_.checkpoint.every);
+  const bool is_due = every && time_s() - last_saved_s_ >= every->seconds;
+  if (!is_due || save_is_asked_ || parts_.world.rank() != 0) return 0;
+  save_is_asked_ = true;
+  return kSaveNow;
+}
+
+// When it is complete, on rank 0, whose records they are.
+void Trainer::record_written_checkpoints() {
+  while (const auto written = parts_.checkpoints.take_written()) {
+    parts_.recorder.checkpoint(written->step, parts_.plan.epoch_at(written->step), written->path,
+                               time_s());
   }
-  // By the clock of rank 0, so that all ranks save at the same step.
-  const double every_s = std::get<Time>(parts_.checkpoint.every).seconds;
-  const bool due = time_s() - last_saved_s_ >= every_s;
-  torch::Tensor agreed = torch::full({1}, due ? 1 : 0, torch::kLong);
-  parts_.world.broadcast(agreed, 0);
-  return done || agreed.item<int64_t>() == 1;
 }
 
 data::SkippedSamples* Trainer::counter(data::SkippedSamples& skipped) const {
@@ -386,16 +422,20 @@ void Trainer::save(int64_t completed) {
                           .world = parts_.world.size(),
                           .bucket_order = parts_.reducer.order(),
                           .lr_state = parts_.lr.state(),
-                          .noise_scale = gradients_.state()};
+                          .noise_scale = gradients_.state(),
+                          .best_top1 = best_top1_};
   auto optimizer_state = parts_.optimizer.state();
   if (parts_.average) {
     for (auto& tensor : parts_.average->state()) optimizer_state.push_back(std::move(tensor));
   }
-  const auto folder = parts_.checkpoints.save(completed, {.model = nn::state_tensors(parts_.model),
-                                                          .optimizer = optimizer_state,
-                                                          .json = to_json(state)});
-  parts_.recorder.checkpoint(completed, parts_.plan.epoch_at(completed), folder, time_s());
+  const bool is_evaluated = evaluated_.step == completed;
+  parts_.checkpoints.save(completed,
+                          {.model = nn::state_tensors(parts_.model),
+                           .optimizer = optimizer_state,
+                           .json = to_json(state),
+                           .top1 = is_evaluated ? std::optional(evaluated_.top1) : std::nullopt});
   last_saved_s_ = time_s();
+  save_is_asked_ = false;
   interval_.started_s += now_s() - start;
 }
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/agreed_flags.h"
 #include "comm/base/log.h"
 #include "comm/communicator.h"
 #include "comm/gradient_reducer.h"
@@ -93,6 +94,9 @@ class Trainer {
     // for the weights and "val_ema" for their average. Called when training ends.
     std::function<void(const std::string& split)> save_result = [](const std::string&) {};
 
+    // What ranks agree on from step to step; none: checkpoints come by steps only.
+    comm::AgreedFlags* flags = nullptr;
+
     std::optional<StepRange> profile = {};  // steps to record, and where
     std::filesystem::path profile_file = {};
   };
@@ -128,6 +132,12 @@ class Trainer {
     int64_t samples = 0;  // over all ranks
     double started_s = 0;
   };
+  // The last evaluation of the weights.
+  struct Evaluated {
+    int64_t step = -1;
+    double top1 = 0;
+    bool is_best = false;  // better than all before
+  };
 
   data::BatchRequest request(data::Sampler& sampler, int64_t number) const;
   nn::StepContext context(int64_t step, std::span<const int64_t> samples_of_group,
@@ -144,8 +154,11 @@ class Trainer {
   void check_parameters(int64_t completed);
   void add_to_interval(int64_t step, const StepResult& result);
   void record(int64_t completed, const StepResult& result);
+  void train_to_end();
   bool is_checkpoint_step(int64_t completed);
+  comm::AgreedFlags::Flags wishes();
   void save(int64_t completed);
+  void record_written_checkpoints();
 
   Parts parts_;
   RunState from_;
@@ -163,6 +176,9 @@ class Trainer {
   RankCheck rank_check_;
   double started_s_;         // steady clock
   double last_saved_s_ = 0;  // time_s() of the last checkpoint
+  bool save_is_asked_ = false;
+  std::optional<double> best_top1_;  // of all evaluations
+  Evaluated evaluated_;
 };
 
 }  // namespace largo

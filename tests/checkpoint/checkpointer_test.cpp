@@ -7,6 +7,7 @@
 #include <atomic>
 #include <csignal>
 #include <fstream>
+#include <numeric>
 
 #include "comm/self_communicator.h"
 #include "comm/thread_communicator.h"
@@ -23,6 +24,10 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::UnorderedElementsAre;
 
+std::string text_of(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 State state_of(double value) {
   return {.model = {{"weight", at::full({2, 3}, value)}},
           .optimizer = {{"weight.momentum", at::full({2, 3}, -value)}},
@@ -30,10 +35,17 @@ State state_of(double value) {
 }
 
 // One rank, and what a test asks of its folder.
+// With the writer waited for.
+void save(Checkpointer& checkpointer, int64_t step, const State& state) {
+  checkpointer.save(step, state);
+  checkpointer.finish();
+}
+
 class CheckpointerTest : public testing::Test {
  protected:
-  Checkpointer make(int64_t keep = 2) {
-    return Checkpointer({.keep = keep}, directory_, self_, log_);
+  void save_new(int64_t step, double value, int64_t keep = 2) {
+    Checkpointer checkpointer({.keep = keep}, directory_, self_, log_);
+    save(checkpointer, step, state_of(value));
   }
   std::optional<fs::path> latest() const {
     const std::vector<fs::path> paths = Store(directory_).complete();
@@ -63,9 +75,9 @@ class CheckpointerTest : public testing::Test {
 };
 
 TEST_F(CheckpointerTest, LoadsWhatItSaved) {
-  Checkpointer checkpointer = make();
+  Checkpointer checkpointer({.keep = 2}, directory_, self_, log_);
   EXPECT_EQ(latest(), std::nullopt);
-  checkpointer.save(500, state_of(1.5));
+  save(checkpointer, 500, state_of(1.5));
   EXPECT_EQ(latest(), directory_ / "step-00000500");
   const LoadedState loaded = checkpointer.load(*latest());
   EXPECT_TRUE(at::equal(loaded.model.at("weight"), at::full({2, 3}, 1.5)));
@@ -74,23 +86,23 @@ TEST_F(CheckpointerTest, LoadsWhatItSaved) {
 }
 
 TEST_F(CheckpointerTest, KeepsTheNewest) {
-  Checkpointer checkpointer = make(2);
-  for (const int64_t step : {1, 20, 300}) checkpointer.save(step, state_of(1));
+  Checkpointer checkpointer({.keep = 2}, directory_, self_, log_);
+  for (const int64_t step : {1, 20, 300}) save(checkpointer, step, state_of(1));
   EXPECT_THAT(names(), UnorderedElementsAre("step-00000020", "step-00000300"));
-  make(1).save(100000000, state_of(1));
+  save_new(100000000, 1, 1);
   EXPECT_THAT(names(), ElementsAre("step-100000000"));
 }
 
 TEST_F(CheckpointerTest, WithoutDoneThereIsNoCheckpoint) {
-  Checkpointer checkpointer = make();
-  checkpointer.save(1, state_of(1));
-  checkpointer.save(2, state_of(2));
+  Checkpointer checkpointer({.keep = 2}, directory_, self_, log_);
+  save(checkpointer, 1, state_of(1));
+  save(checkpointer, 2, state_of(2));
   fs::remove(directory_ / "step-00000002" / "DONE");  // as if killed before it was written
   EXPECT_EQ(latest(), directory_ / "step-00000001");
   EXPECT_THAT(
       error_of(ExitCode::kInputMissing, [&] { checkpointer.load(directory_ / "step-00000002"); }),
       HasSubstr("DONE"));
-  checkpointer.save(3, state_of(3));
+  save(checkpointer, 3, state_of(3));
   EXPECT_THAT(names(), UnorderedElementsAre("step-00000001", "step-00000003"));
 }
 
@@ -98,24 +110,24 @@ TEST_F(CheckpointerTest, RemovesWhatKilledRunsLeft) {
   fs::create_directories(directory_ / "step-00000007.tmp-123");
   fs::create_directories(directory_ / "step-00000007.tmp-replaced-123");
   fs::create_directories(directory_ / "notes");  // somebody else's
-  Checkpointer checkpointer = make();
+  Checkpointer checkpointer({.keep = 2}, directory_, self_, log_);
   EXPECT_EQ(latest(), std::nullopt);
-  checkpointer.save(8, state_of(1));
+  save(checkpointer, 8, state_of(1));
   EXPECT_THAT(names(), UnorderedElementsAre("notes", "step-00000008"));
 }
 
 TEST_F(CheckpointerTest, ReplacesTheSameStep) {
-  Checkpointer checkpointer = make();
-  checkpointer.save(5, state_of(1));
-  checkpointer.save(5, state_of(2));
+  Checkpointer checkpointer({.keep = 2}, directory_, self_, log_);
+  save(checkpointer, 5, state_of(1));
+  save(checkpointer, 5, state_of(2));
   EXPECT_THAT(names(), ElementsAre("step-00000005"));
   EXPECT_EQ(checkpointer.load(*latest()).json, "{\"value\": 2}");
 }
 
 TEST_F(CheckpointerTest, SetsAsideTheLaterStepsOfACourseGivenUp) {
-  Checkpointer checkpointer = make();
-  checkpointer.save(50, state_of(1));
-  checkpointer.save(10, state_of(2));
+  Checkpointer checkpointer({.keep = 2}, directory_, self_, log_);
+  save(checkpointer, 50, state_of(1));
+  save(checkpointer, 10, state_of(2));
   EXPECT_EQ(latest(), directory_ / "step-00000010");
   EXPECT_THAT(names(), UnorderedElementsAre("step-00000010", "step-00000050.abandoned"));
   EXPECT_THAT(log_text(), HasSubstr("step 50 set aside"));
@@ -141,16 +153,80 @@ class FileSizeLimit {
 };
 
 TEST_F(CheckpointerTest, AFailedSaveLeavesTheOlderOnes) {
-  Checkpointer checkpointer = make();
-  checkpointer.save(1, state_of(1));
+  Checkpointer checkpointer({.keep = 2}, directory_, self_, log_);
+  save(checkpointer, 1, state_of(1));
   for (const int64_t step : {1, 2}) {
     const FileSizeLimit limit(16);
-    EXPECT_THAT(error_of(ExitCode::kIo, [&] { checkpointer.save(step, state_of(2)); }),
+    EXPECT_THAT(error_of(ExitCode::kIo, [&] { save(checkpointer, step, state_of(2)); }),
                 AllOf(HasSubstr("File too large"), HasSubstr(concat("step ", step)),
                       HasSubstr("older checkpoints are as they were")));
   }
   EXPECT_THAT(names(), ElementsAre("step-00000001"));
   EXPECT_EQ(checkpointer.load(*latest()).json, "{\"value\": 1}");
+}
+
+TEST_F(CheckpointerTest, WritesTheStateAsItWasWhileTrainingGoesOn) {
+  Checkpointer checkpointer({.keep = 9}, directory_, self_, log_);
+  const at::Tensor weight = at::zeros({300, 1000});
+  const at::Tensor image = at::zeros({2, 3, 4, 5}).contiguous(at::MemoryFormat::ChannelsLast);
+  for (int64_t step = 1; step <= 5; ++step) {
+    weight.fill_(step);
+    image.fill_(step);
+    image[0][1][2][3] = 7;
+    checkpointer.save(step, {.model = {{"weight", weight}, {"image", image}},
+                             .optimizer = {},
+                             .json = std::to_string(step)});
+    weight.fill_(-1);
+    image.fill_(-1);
+  }
+  checkpointer.finish();
+  for (int64_t step = 1; step <= 5; ++step) {
+    const LoadedState loaded = checkpointer.load(Store(directory_).path_of(step));
+    EXPECT_TRUE(at::equal(loaded.model.at("weight"), at::full({300, 1000}, double(step))));
+    EXPECT_EQ(loaded.model.at("image")[0][1][2][3].item<double>(), 7);
+    EXPECT_EQ(loaded.model.at("image")[1][1][2][3].item<double>(), step);
+    EXPECT_EQ(loaded.json, std::to_string(step));
+  }
+}
+
+TEST_F(CheckpointerTest, TellsOnceOfWhatIsComplete) {
+  Checkpointer checkpointer({.keep = 9}, directory_, self_, log_);
+  std::vector<int64_t> told;
+  const auto take = [&] {
+    while (const auto written = checkpointer.take_written()) {
+      EXPECT_TRUE(fs::exists(written->path / "DONE"));
+      EXPECT_EQ(written->path, Store(directory_).path_of(written->step));
+      told.push_back(written->step);
+    }
+  };
+  take();
+  for (int64_t step = 1; step <= 20; ++step) {
+    checkpointer.save(step, state_of(1));
+    take();
+  }
+  checkpointer.finish();
+  take();
+  std::vector<int64_t> all(20);
+  std::iota(all.begin(), all.end(), 1);
+  EXPECT_EQ(told, all);
+}
+
+TEST_F(CheckpointerTest, WhatTheWriterFailedWithComesWithTheNextSaveOrAtTheEnd) {
+  Checkpointer checkpointer({.keep = 2}, directory_, self_, log_);
+  save(checkpointer, 1, state_of(1));
+  EXPECT_EQ(checkpointer.take_written()->step, 1);
+  {
+    const FileSizeLimit limit(4096);  // which the log keeps below
+    const State large = {.model = {{"weight", at::zeros({2000})}}, .optimizer = {}, .json = "{}"};
+    checkpointer.save(2, large);
+    error_of(ExitCode::kIo, [&] { checkpointer.save(3, large); });
+    checkpointer.finish();  // the error was told; nothing is under way
+    checkpointer.save(4, large);
+    checkpointer.wait_for_writer();
+  }
+  EXPECT_THAT(log_text(), HasSubstr("no checkpoint of step 4"));
+  EXPECT_FALSE(checkpointer.take_written());
+  EXPECT_THAT(names(), ElementsAre("step-00000001"));
 }
 
 // As NCCL's: once a sum has failed every call throws.
@@ -171,29 +247,30 @@ class FailedCommunicator final : public comm::Communicator {
 };
 
 TEST_F(CheckpointerTest, WhatAFailedCollectiveLeftIsNoCheckpoint) {
-  make().save(5, state_of(1));
-  make().save(6, state_of(2));
+  save_new(5, 1);
+  save_new(6, 2);
   FailedCommunicator failed;
   Checkpointer checkpointer({.keep = 2}, directory_, failed, log_);
   for (const int64_t step : {6, 7}) {  // the same step too
-    error_of(ExitCode::kUnavailable, [&] { checkpointer.save(step, state_of(-1)); });
+    error_of(ExitCode::kUnavailable, [&] { save(checkpointer, step, state_of(-1)); });
     EXPECT_EQ(latest(), directory_ / "step-00000006");
   }
-  EXPECT_EQ(make().load(directory_ / "step-00000006").json, "{\"value\": 2}");
-  make().save(8, state_of(3));
+  EXPECT_EQ(text_of(read_checkpoint(directory_ / "step-00000006").at("state.json")),
+            "{\"value\": 2}");
+  save_new(8, 3);
   EXPECT_THAT(names(), UnorderedElementsAre("step-00000006", "step-00000008"));
 }
 
 TEST_F(CheckpointerTest, SaysWhyItCannotWrite) {
   write_file_atomically(folder_.path() / "file", "");
   Checkpointer nowhere({}, folder_.path() / "file" / "checkpoints", self_, log_);
-  EXPECT_THAT(error_of(ExitCode::kIo, [&] { nowhere.save(4, state_of(4)); }),
+  EXPECT_THAT(error_of(ExitCode::kIo, [&] { save(nowhere, 4, state_of(4)); }),
               HasSubstr("Not a directory"));
 }
 
 TEST_F(CheckpointerTest, CorruptedFilesAreBadData) {
-  Checkpointer checkpointer = make();
-  checkpointer.save(1, state_of(1));
+  Checkpointer checkpointer({.keep = 2}, directory_, self_, log_);
+  save(checkpointer, 1, state_of(1));
   const fs::path model = *latest() / "model.safetensors";
   fs::resize_file(model, fs::file_size(model) - 1);
   EXPECT_THAT(error_of(ExitCode::kBadData, [&] { checkpointer.load(*latest()); }),
@@ -204,9 +281,10 @@ TEST_F(CheckpointerTest, CorruptedFilesAreBadData) {
 }
 
 TEST_F(CheckpointerTest, TheNewestUndamagedOneIsLoadedWithAWarning) {
-  Checkpointer checkpointer = make(3);
+  Checkpointer checkpointer({.keep = 3}, directory_, self_, log_);
   EXPECT_FALSE(checkpointer.load_newest());
-  for (const int64_t step : {1, 2, 3}) checkpointer.save(step, state_of(static_cast<double>(step)));
+  for (const int64_t step : {1, 2, 3})
+    save(checkpointer, step, state_of(static_cast<double>(step)));
   EXPECT_EQ(checkpointer.load_newest()->json, "{\"value\": 3}");
   EXPECT_EQ(log_text(), "");
   fs::resize_file(directory_ / "step-00000003" / "optimizer.safetensors", 10);
@@ -227,8 +305,8 @@ TEST_F(CheckpointerTest, TheNewestUndamagedOneIsLoadedWithAWarning) {
 }
 
 TEST_F(CheckpointerTest, AnotherFormatIsNotPassedOver) {
-  Checkpointer checkpointer = make(3);
-  for (const int64_t step : {1, 2}) checkpointer.save(step, state_of(1));
+  Checkpointer checkpointer({.keep = 3}, directory_, self_, log_);
+  for (const int64_t step : {1, 2}) save(checkpointer, step, state_of(1));
   const std::string text = "largo checkpoint, version 7, step 2\n";
   write_file(directory_ / "step-00000002" / "DONE",
              concat(text, "xxh64 ", hex16(xxh64(std::as_bytes(std::span(text)))), '\n'));
@@ -244,8 +322,8 @@ TEST(CheckpointerRanks, RankZeroWritesAndAllRanksRead) {
     Checkpointer checkpointer({.keep = 1}, folder.path() / "checkpoints", comm, log);
     EXPECT_FALSE(checkpointer.load_newest());
     // Only rank 0's state counts.
-    checkpointer.save(1, state_of(comm.rank() + 1));
-    checkpointer.save(2, state_of(comm.rank() + 10));
+    save(checkpointer, 1, state_of(comm.rank() + 1));
+    save(checkpointer, 2, state_of(comm.rank() + 10));
     const auto newest = checkpointer.load_newest();
     ASSERT_TRUE(newest);
     EXPECT_EQ(newest->path, folder.path() / "checkpoints" / "step-00000002");
@@ -273,13 +351,15 @@ TEST(CheckpointerRanks, RankZerosErrorIsEverybodys) {
         }
       }
     };
-    expect(ExitCode::kIo, "Not a directory", [&] { checkpointer.save(1, state_of(1)); });
+    expect(ExitCode::kIo, "Not a directory", [&] { save(checkpointer, 1, state_of(1)); });
+    checkpointer.save(2, state_of(1));
+    expect(ExitCode::kIo, "checkpoint of step 2", [&] { checkpointer.save(3, state_of(1)); });
     expect(ExitCode::kInputMissing, "no complete checkpoint",
            [&] { checkpointer.load(folder.path() / "none"); });
     // The communicator still works.
     checkpointer.load_newest();
   });
-  EXPECT_EQ(alike, 6);
+  EXPECT_EQ(alike, 9);
 }
 
 }  // namespace

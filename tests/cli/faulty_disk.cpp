@@ -1,7 +1,8 @@
 // To be preloaded: a disk that fails, or a process that dies, at a given moment of writing a
 // checkpoint. LARGO_TEST_DISK="ACTION N" does so at the N-th call that changes anything below a
-// folder checkpoints/, counted from 1; ACTION is `kill` (SIGKILL to this process), or the number of
-// an errno, which this call and all later ones then fail with.
+// folder checkpoints/, counted from 1; ACTION is `kill` (SIGKILL to this process), `slow` (this
+// call and all later ones take a fifth of a second more), or the number of an errno, which this
+// call and all later ones fail with.
 #include <dlfcn.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ namespace {
 
 struct Plan {
   bool kills = false;
+  bool slows = false;
   int error = 0;
   long at = 0;  // 0: never
 };
@@ -29,7 +31,8 @@ Plan read_plan() {
   const char* text = std::getenv("LARGO_TEST_DISK");
   if (text == nullptr) return plan;
   plan.kills = std::strncmp(text, "kill ", 5) == 0;
-  if (!plan.kills) plan.error = std::atoi(text);
+  plan.slows = std::strncmp(text, "slow ", 5) == 0;
+  if (!plan.kills && !plan.slows) plan.error = std::atoi(text);
   const char* space = std::strchr(text, ' ');
   plan.at = space == nullptr ? 0 : std::atol(space + 1);
   return plan;
@@ -42,6 +45,10 @@ bool strikes(std::string_view path) {
   if (plan.at == 0 || path.find("/checkpoints/") == std::string_view::npos) return false;
   if (++calls < plan.at) return false;
   if (plan.kills) ::kill(::getpid(), SIGKILL);
+  if (plan.slows) {
+    ::usleep(200000);
+    return false;
+  }
   errno = plan.error;
   return true;
 }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <chrono>
 #include <span>
 #include <utility>
 
@@ -37,23 +38,83 @@ Checkpointer::Checkpointer(const CheckpointOptions& options, fs::path directory,
                            comm::Communicator& comm, Log& log)
     : options_(options), store_(std::move(directory)), comm_(comm), log_(log) {}
 
-fs::path Checkpointer::save(int64_t step, const State& state) {
-  on_root([&] {
-    const EncodedTensors model(state.model, {{"format", "pt"}});
-    const EncodedTensors optimizer(state.optimizer, {{"format", "pt"}});
-    const std::vector<CheckpointFile> files = {{kModel, model.chunks()},
-                                               {kOptimizer, optimizer.chunks()},
-                                               {kJson, {std::as_bytes(std::span(state.json))}}};
-    store_.write(step, state.top1, files);
-  });
-  // Reading a GPU's tensors has waited for the sums that made them. Where one of those failed, the
-  // communicator has said so by now, and what was written never counts as a checkpoint.
-  on_root([&] { store_.publish(step); });
-  if (comm_.rank() == 0) {
-    store_.clear_up(step, options_.keep, options_.keep_best,
-                    [&](const std::string& message) { log_.warn(message); });
+Checkpointer::~Checkpointer() { wait_for_writer(); }
+
+void Checkpointer::save(int64_t step, const State& state) {
+  const auto start = std::chrono::steady_clock::now();
+  const bool waits = writer_ && !writer_->done;
+  finish();
+  if (waits) {
+    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - start;
+    log_.note(concat("the checkpoint of step ", step, " waited ", waited.count(),
+                     " s for the one before to be written"));
   }
-  return store_.path_of(step);
+  // Copying a GPU's tensors waits for the sums that made them. Where one of those failed, the
+  // communicator says so here, and nothing is written.
+  on_root([&] {
+    model_.take(state.model);
+    optimizer_.take(state.optimizer);
+    json_ = state.json;
+  });
+  is_under_way_ = true;
+  if (comm_.rank() != 0) return;
+  writer_ = std::make_unique<Writer>();
+  writer_->step = step;
+  writer_->thread = std::thread([this, writer = writer_.get(), top1 = state.top1] {
+    try {
+      write(writer->step, top1);
+    } catch (...) {
+      writer->error = std::current_exception();
+    }
+    writer->done = true;
+  });
+}
+
+// On the writer's thread, which has the copies to itself until it is joined.
+void Checkpointer::write(int64_t step, std::optional<double> top1) const {
+  const EncodedTensors model(model_.tensors(), {{"format", "pt"}});
+  const EncodedTensors optimizer(optimizer_.tensors(), {{"format", "pt"}});
+  const std::vector<CheckpointFile> files = {{kModel, model.chunks()},
+                                             {kOptimizer, optimizer.chunks()},
+                                             {kJson, {std::as_bytes(std::span(json_))}}};
+  store_.write(step, top1, files);
+  store_.publish(step);
+  store_.clear_up(step, options_.keep, options_.keep_best,
+                  [&](const std::string& message) { log_.warn(message); });
+}
+
+void Checkpointer::finish() {
+  if (!is_under_way_) return;
+  is_under_way_ = false;
+  on_root([&] {
+    if (const std::exception_ptr error = join_writer()) std::rethrow_exception(error);
+  });
+}
+
+std::optional<Checkpointer::Written> Checkpointer::take_written() {
+  if (ready_) return std::exchange(ready_, std::nullopt);
+  if (!writer_ || writer_->told || !writer_->done || writer_->error) return std::nullopt;
+  writer_->told = true;
+  return Written{writer_->step, store_.path_of(writer_->step)};
+}
+
+void Checkpointer::wait_for_writer() noexcept {
+  try {
+    if (const std::exception_ptr error = join_writer()) std::rethrow_exception(error);
+  } catch (const std::exception& error) {
+    log_.error(error.what());
+  }
+}
+
+// What it failed with, if it did.
+std::exception_ptr Checkpointer::join_writer() {
+  if (!writer_) return nullptr;
+  writer_->thread.join();
+  const std::unique_ptr<Writer> joined = std::move(writer_);
+  if (!joined->error && !joined->told) {
+    ready_ = Written{joined->step, store_.path_of(joined->step)};
+  }
+  return joined->error;
 }
 
 std::optional<LoadedState> Checkpointer::load_newest() {

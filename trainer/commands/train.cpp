@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comm/agree.h"
+#include "comm/agreed_flags.h"
 #include "comm/base/as_agreed.h"
 #include "comm/base/error.h"
 #include "comm/gpu.h"
@@ -205,6 +206,8 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
                                {{"format", "pt"}, {"model", values.model.name}});
     });
   };
+  comm::AgreedFlags flags(session);
+  parts.flags = &flags;
   parts.profile = values.run.profile;
   parts.profile_file = directory / concat("profile.rank", session.rank(), ".json");
   Trainer trainer(std::move(parts), from.state);

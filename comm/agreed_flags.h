@@ -1,0 +1,39 @@
+// Wishes that any rank may have and that all ranks learn at the same step.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "comm/mpi_session.h"
+
+namespace largo::comm {
+
+// A tiny reduction over all ranks, started at one step and read at the next: by then every rank has
+// long started its own, so nobody waits for anybody, and nothing is read from a GPU. What follows
+// from it is decided alike everywhere, at the same step: to write a checkpoint by the clock of one
+// rank, to stop because one rank got a signal.
+//
+// From one thread; other communicators may be at work meanwhile. Ranks must all destroy it after as
+// many exchanges, or none.
+class AgreedFlags {
+ public:
+  using Flags = uint32_t;  // one bit per wish
+
+  // A collective.
+  explicit AgreedFlags(const MpiSession& session);
+  AgreedFlags(const AgreedFlags&) = delete;
+  AgreedFlags& operator=(const AgreedFlags&) = delete;
+  ~AgreedFlags();
+
+  // Once per step on every rank. Takes this rank's wishes, and returns those that any rank had at
+  // the exchange before; none at the first.
+  Flags exchange(Flags mine);
+
+ private:
+  struct Round;  // keeps <mpi.h> out of this header
+
+  std::unique_ptr<Round> round_;
+  int exceptions_at_start_;
+};
+
+}  // namespace largo::comm
