@@ -259,7 +259,6 @@ void Trainer::record(int64_t completed, const StepResult& result) {
   const torch::Tensor numbers =
       torch::cat({sums, result.grad_norm.to(torch::kDouble).view({1})}).cpu();
   parts_.world.barrier();  // throws where a sum has failed, whose garbage these numbers would be
-  gradients_.collect();
   const auto samples = static_cast<double>(interval_.samples);
   const double now = now_s();
   metrics::TrainRecord record = {
@@ -276,7 +275,7 @@ void Trainer::record(int64_t completed, const StepResult& result) {
       .time_s = time_s(),
   };
   if (parts_.train.noise_scale != NoiseScaleWish::kOff) {
-    record.noise_scale = gradients_.noise_scale();
+    record.noise_scale = noise_scale();
     record.noise_scale_biased = parts_.dependent_gradients;
   }
   parts_.recorder.train(record);
@@ -437,6 +436,11 @@ void Trainer::save(int64_t completed) {
   last_saved_s_ = time_s();
   save_is_asked_ = false;
   interval_.started_s += now_s() - start;
+}
+
+std::optional<double> Trainer::noise_scale() {
+  gradients_.collect();
+  return gradients_.noise_scale();
 }
 
 double Trainer::time_s() const { return from_.time_s + now_s() - started_s_; }

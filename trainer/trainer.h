@@ -120,6 +120,9 @@ class Trainer {
   // Training samples that were replaced because they could not be read, on this rank.
   int64_t skipped() const { return skipped_train_.total(); }
 
+  // Of the gradients of the steps so far; none: not known. On a GPU the host waits for it.
+  std::optional<double> noise_scale();
+
   double time_s() const;                            // spent training, earlier parts included
   int64_t completed() const { return completed_; }  // steps
   const metrics::StepTimer& timer();

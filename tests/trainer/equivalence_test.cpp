@@ -2,7 +2,11 @@
 // as threads.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "comm/thread_communicator.h"
 #include "tests/trainer/equivalence_cases.h"
@@ -183,6 +187,60 @@ TEST(Equivalence, BucketsDoNotMatter) {
         EXPECT_LE((tensor - want).norm().item<double>(), 1e-12 * want.norm().item<double>())
             << name << " with buckets of " << bytes;
       }
+    }
+  }
+}
+
+// Four micro-batches of 16, wherever they are.
+std::vector<std::pair<int, BatchOptions>> cuts_in_four() {
+  return {{1, {.global = 64, .micro = 16}}, {2, {.global = 64, .micro = 16}}, {4, {.global = 64}}};
+}
+
+double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
+  double most = a.size() == b.size() ? 0 : 1;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    most = std::max(most, std::abs(a[i] - b[i]) / std::abs(b[i]));
+  }
+  return most;
+}
+
+TEST(GradientStatistics, DependOnTheMicroBatchesAndNotOnTheWorld) {
+  torch::set_num_threads(1);
+  ToyOptions options = {.model = "mlp", .norm_given = false, .clip_norm = 0.5};
+  std::vector<double> reference;
+  for (const auto& [world, batch] : cuts_in_four()) {
+    for (const bool overlap : {true, false}) {
+      options.batch = batch;
+      options.overlap = overlap;
+      const std::vector<double> found = run_on_threads(options, world).noise_scales;
+      if (reference.empty()) reference = found;
+      EXPECT_LE(largest_difference(found, reference), 1e-10) << world << " ranks";
+      EXPECT_GT(*std::min_element(found.begin(), found.end()), 1);
+    }
+  }
+  // Uneven ranks say nothing, one micro-batch neither.
+  options.batch = {.global = 64};
+  for (const int world : {3, 1}) {
+    for (const double none : run_on_threads(options, world).noise_scales) EXPECT_EQ(none, -1);
+  }
+}
+
+TEST(AdaScale, EveryWorldIsTheSameTraining) {
+  torch::set_num_threads(1);
+  for (const int64_t base : {16, 8}) {  // as many base batches as micro-batches, and twice as many
+    ToyOptions options = {.model = "mlp", .norm_given = false, .steps = 8, .lr = 0.02};
+    options.adascale_base = base;
+    options.batch = {.global = 64, .micro = 16};
+    const ToyResult reference = run_toy_alone(options);
+    EXPECT_EQ(reference.lrs.front(), 0.02);
+    const double most = *std::max_element(reference.lrs.begin(), reference.lrs.end());
+    EXPECT_GT(most, 0.02 * 1.2);
+    EXPECT_LT(most, 0.02 * 64 / static_cast<double>(base));
+    for (const auto& [world, batch] : cuts_in_four()) {
+      options.batch = batch;
+      const ToyResult result = run_on_threads(options, world);
+      EXPECT_EQ(difference(result, reference, Precision::kFloat64), "") << world << " ranks";
+      EXPECT_LE(largest_difference(result.lrs, reference.lrs), 1e-10) << world << " ranks";
     }
   }
 }

@@ -8,10 +8,12 @@
 #include "comm/self_communicator.h"
 #include "trainer/checkpoint/checkpointer.h"
 #include "trainer/data/catalog.h"
+#include "trainer/gradient_monitor.h"
 #include "trainer/learner.h"
 #include "trainer/lr_find.h"
 #include "trainer/nn/catalog.h"
 #include "trainer/optim/lr_schedule.h"
+#include "trainer/optim/make_controller.h"
 #include "trainer/trainer.h"
 
 namespace largo::test {
@@ -74,7 +76,8 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
         learner.parameters, learner.statistics.pending(), world,
         comm::ReducerOptions{.bucket_bytes = options.bucket_bytes,
                              .first_bucket_bytes = options.bucket_bytes,
-                             .overlap = options.overlap});
+                             .overlap = options.overlap,
+                             .sum_squares = shows_noise(plan)});
   };
   optim::LrOptions lr_options;
   lr_options.base = options.lr;
@@ -82,12 +85,17 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
   lr_options.warmup = {.kind = optim::WarmupKind::kGradual,
                        .length = Duration{3, Duration::Unit::kSteps},
                        .start = {}};
-  optim::ScheduleController controller(
-      optim::make_schedule(lr_options,
-                           {.global_batch = plan.global_batch(),
-                            .total_steps = plan.total_steps(),
-                            .steps_of = [&](const Duration& d) { return plan.steps_of(d); }}),
-      plan.total_steps());
+  if (options.adascale_base > 0) {
+    lr_options.base_batch = options.adascale_base;
+    lr_options.scaling = optim::ScalingRule::kAdaScale;
+    lr_options.warmup = {};
+  }
+  const optim::ScheduleInputs inputs = {
+      .global_batch = plan.global_batch(),
+      .total_steps = plan.total_steps(),
+      .steps_of = [&](const Duration& d) { return plan.steps_of(d); }};
+  const auto controller =
+      optim::make_controller(lr_options, optim::make_schedule(lr_options, inputs), inputs);
 
   Log log;
   log.set_rank(1, 2, "quiet");  // only errors are heard
@@ -149,7 +157,7 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
     }
   }
   const auto reducer = make_reducer();
-  Trainer trainer(parts(plan, *reducer, controller), RunState{});
+  Trainer trainer(parts(plan, *reducer, *controller), RunState{});
   for (int64_t step = 0; step < options.steps; ++step) {
     const StepResult of_step = trainer.train_step(step);
     torch::Tensor loss_sum = of_step.loss_sum.to(torch::kDouble).view({1});
@@ -157,6 +165,8 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
     result.losses.push_back(loss_sum.item<double>() /
                             static_cast<double>(plan.samples_in_step(step)));
     result.grad_norms.push_back(of_step.grad_norm.item<double>());
+    result.lrs.push_back(of_step.lr);
+    result.noise_scales.push_back(trainer.noise_scale().value_or(-1));
   }
   if (options.precise_bn > 0) trainer.take_precise_statistics(options.steps);
   for (const auto& [name, tensor] : learner.model_state()) {

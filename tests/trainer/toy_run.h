@@ -39,6 +39,7 @@ struct ToyOptions {
   std::optional<double> clip_norm = {};
   std::optional<double> ema_decay = {};  // at a batch of 32
   int64_t precise_bn = 0;                // batches; the statistics then replace the running ones
+  int64_t adascale_base = 0;  // base batch of AdaScale, without a warm-up; 0: no AdaScale
   std::optional<optim::Ramp> range_test = {};  // on this ramp, before training
   int64_t range_test_fails_at = -1;            // step after which it throws
 };
@@ -46,6 +47,8 @@ struct ToyOptions {
 struct ToyResult {
   std::vector<double> losses;                                // of each step, over all ranks
   std::vector<double> grad_norms;                            // of each step
+  std::vector<double> lrs;                                   // of each step
+  std::vector<double> noise_scales;                          // after each step; -1: not known
   std::vector<std::pair<std::string, torch::Tensor>> state;  // parameters, buffers, averages
   std::optional<optim::RangeTest> range_test = {};           // none: none was made, or it failed
   int64_t launched_in_backward = 0;                          // buckets, in the last step

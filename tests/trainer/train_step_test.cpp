@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "trainer/data/mixup.h"
 #include "trainer/data/sampler.h"
 #include "trainer/nn/catalog.h"
+#include "trainer/optim/gradient_statistics.h"
 
 namespace largo::test {
 namespace {
@@ -58,6 +60,22 @@ class Stream {
   data::BatchMaker maker_;
 };
 
+// As toy_run makes it.
+std::shared_ptr<nn::Model> toy_mlp() {
+  nn::ModelCatalog models;
+  nn::add_builtin_models(models);
+  comm::SelfCommunicator self;
+  auto model = models.make({.options = {.name = "mlp", .norm = {}},
+                            .channels = 1,
+                            .height = 28,
+                            .width = 28,
+                            .classes = 10,
+                            .norm_given = false},
+                           self, kModelSeed);
+  model->to(torch::kDouble);
+  return model;
+}
+
 double relative_error(const torch::Tensor& a, const torch::Tensor& b) {
   return (a - b).norm().item<double>() / b.norm().item<double>();
 }
@@ -80,17 +98,7 @@ TEST(TrainStep, IsTheOneWrittenOut) {
   options.batch = {.global = 64};
   const ToyResult result = run_toy_alone(options);
 
-  nn::ModelCatalog models;
-  nn::add_builtin_models(models);
-  comm::SelfCommunicator self;
-  const auto model = models.make({.options = {.name = "mlp", .norm = {}},
-                                  .channels = 1,
-                                  .height = 28,
-                                  .width = 28,
-                                  .classes = 10,
-                                  .norm_given = false},
-                                 self, kModelSeed);
-  model->to(torch::kDouble);
+  const auto model = toy_mlp();
   std::vector<torch::Tensor> weights, biases;
   std::map<std::string, torch::Tensor> averages;
   for (const auto& parameter : model->named_parameters()) {
@@ -142,6 +150,36 @@ TEST(TrainStep, IsTheOneWrittenOut) {
     EXPECT_LE(relative_error(found.at(name), parameter.value()), 1e-10) << name;
     EXPECT_LE(relative_error(found.at(name + ".ema"), averages[name]), 1e-10) << name;
   }
+}
+
+// The noise scale after one step is what the gradients of its four micro-batches say.
+TEST(TrainStep, NoiseScaleIsTheOneWrittenOut) {
+  torch::set_num_threads(1);
+  ToyOptions options = {.model = "mlp", .norm_given = false, .steps = 1, .clip_norm = 1e-3};
+  options.batch = {.global = 64, .micro = 16};
+  const ToyResult result = run_toy_alone(options);
+
+  const auto model = toy_mlp();
+  const data::Batch batch = Stream(options).take({0, 64});
+  optim::GradientSums sums = {.samples = 64, .micro_batches = 4};
+  const auto squared_norm = [&](int64_t first, int64_t count) {
+    const torch::Tensor classes =
+        torch::one_hot(batch.labels.narrow(0, first, count), 10).to(torch::kDouble);
+    const torch::Tensor target = 0.9 * classes + 0.01;
+    const torch::Tensor logits = model->forward(batch.images.narrow(0, first, count), {});
+    model->zero_grad();
+    (-(target * logits.log_softmax(1)).sum(1).mean()).backward();
+    double sum = 0;
+    for (const torch::Tensor& parameter : model->parameters()) {
+      sum += parameter.grad().square().sum().item<double>();
+    }
+    return sum;
+  };
+  for (int64_t first = 0; first < 64; first += 16) sums.squares += squared_norm(first, 16);
+  sums.mean_square = squared_norm(0, 64);
+  optim::NoiseScale want;
+  want.add(sums);
+  EXPECT_NEAR(result.noise_scales.at(0) / want.value().value(), 1, 1e-10);
 }
 
 // Those of the first layer, whose input is known, over the batches of the last two of four steps.
