@@ -10,7 +10,9 @@ data:
    shuffle: {kind: blocks, window: 100}}
 model: {name: resnet8, norm: {kind: sync_batch}}
 batch: {global: 48, max_micro: 16}
-optimizer: {nesterov: true, weight_decay: 5.0e-4}
+optimizer:
+  {nesterov: true, weight_decay: 5.0e-4, momentum_schedule: {kind: one_cycle, middle: 0.8},
+   weight_decay_schedule: {kind: cosine, end: 1.0e-4}, groups: [{match: "*.bias", lr_factor: 2}]}
 lr:
   base: 0.05
   base_batch: 32

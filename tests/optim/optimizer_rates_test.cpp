@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ostream>
 
 #include "comm/base/error.h"
 #include "trainer/optim/optimizer.h"
@@ -110,6 +111,8 @@ struct Case {
   std::string name;
   OptimizerOptions options;
 };
+
+void PrintTo(const Case& one, std::ostream* out) { *out << one.name; }
 
 // Every kind in every form that treats learning rate, momentum or decay in its own way.
 std::vector<Case> all_cases() {

@@ -66,9 +66,24 @@ struct OptimizerCase {
   optim::OptimizerOptions optimizer;
 };
 
+// Groups, and momentum and weight decay that change from step to step.
+optim::OptimizerOptions with_rates(const std::string& kind) {
+  optim::OptimizerOptions options;
+  options.kind = kind;
+  options.momentum_schedule.policy.kind = optim::PolicyKind::kOneCycle;
+  options.momentum_schedule.middle = 0.5;
+  options.weight_decay_schedule.policy.kind = optim::PolicyKind::kPolynomial;
+  options.groups = {{.match = "fc.*", .lr_factor = 2, .weight_decay = 0.01},
+                    {.match = "bn*.bias", .lr_factor = 0.5}};
+  return options;
+}
+
 std::vector<OptimizerCase> all_optimizers() {
   const auto absorbed = optim::MomentumForm::kAbsorbed;
   return {
+      {"sgd_with_rates", 0.05, with_rates("sgd")},
+      {"lars_with_rates", 2, with_rates("lars")},
+      {"adamw_with_rates", 0.001, with_rates("adamw")},
       {"sgd_absorbed",
        0.05,
        {.nesterov = true, .momentum_form = absorbed, .momentum_correction = true}},

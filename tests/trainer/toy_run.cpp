@@ -116,6 +116,7 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
                                      .seed = 5};
   const auto parts = [&](const BatchPlan& of_run, comm::GradientReducer& sums,
                          optim::LrController& lr) -> Trainer::Parts {
+    const auto steps_of = [&](const Duration& duration) { return of_run.steps_of(duration); };
     return {.plan = of_run,
             .train = train_options,
             .eval = eval_options,
@@ -134,6 +135,7 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
             .optimizer = *learner.optimizer,
             .average = learner.average ? &*learner.average : nullptr,
             .lr = lr,
+            .rates = make_rate_schedules(options.optimizer, of_run.total_steps(), steps_of),
             .checkpoints = checkpoints,
             .recorder = recorder,
             .progress = progress,

@@ -84,8 +84,8 @@ std::map<std::string, torch::Tensor> by_name(const ToyResult& result) {
   return {result.state.begin(), result.state.end()};
 }
 
-// Mixup, label smoothing, clipping, Nesterov momentum, weight decay and the average of the weights,
-// over epochs whose last batch is short.
+// Mixup, label smoothing, clipping, Nesterov momentum and weight decay on their schedules, a group
+// of parameters and the average of the weights, over epochs whose last batch is short.
 TEST(TrainStep, IsTheOneWrittenOut) {
   torch::set_num_threads(1);
   ToyOptions options = {.model = "mlp",
@@ -96,6 +96,11 @@ TEST(TrainStep, IsTheOneWrittenOut) {
                         .clip_norm = 0.5,
                         .ema_decay = 0.9};
   options.batch = {.global = 64};
+  options.optimizer.momentum_schedule.policy.kind = optim::PolicyKind::kPolynomial;
+  options.optimizer.momentum_schedule.policy.end = 0.5;
+  options.optimizer.weight_decay_schedule.policy.kind = optim::PolicyKind::kPolynomial;
+  options.optimizer.weight_decay_schedule.policy.end = 0.1;
+  options.optimizer.groups = {{.match = "*.bias", .lr_factor = 2}};
   const ToyResult result = run_toy_alone(options);
 
   const auto model = toy_mlp();
@@ -132,8 +137,13 @@ TEST(TrainStep, IsTheOneWrittenOut) {
 
     // Twice the base rate, which the warm-up begins at, after three steps.
     const double lr = options.lr * (1 + std::min(1.0, static_cast<double>(step) / 3));
+    const double left = 1 - static_cast<double>(step) / 4;
     for (torch::optim::SGD* const optimizer : {&of_weights, &of_biases}) {
-      optimizer->param_groups()[0].options().set_lr(lr);
+      auto& rates = static_cast<torch::optim::SGDOptions&>(optimizer->param_groups()[0].options());
+      const bool decays = optimizer == &of_weights;
+      rates.lr(decays ? lr : 2 * lr);
+      rates.momentum(0.5 + (0.9 - 0.5) * left);
+      rates.weight_decay(decays ? 0.1 + (5e-4 - 0.1) * left : 0);
       optimizer->step();
     }
     const torch::NoGradGuard no_grad;

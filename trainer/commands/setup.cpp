@@ -191,10 +191,10 @@ std::string describe_groups(const config::LoadedConfig& config, const Catalogs& 
   if (groups.empty()) return {};
   comm::SelfCommunicator alone;
   const auto model = catalogs.models.make(model_spec(config, info), alone, /*seed=*/0);
+  const std::vector<nn::NamedParameter> parameters = nn::named_parameters(*model);
   std::vector<std::string> names;
-  for (const nn::NamedParameter& parameter : nn::named_parameters(*model)) {
-    names.push_back(parameter.name);
-  }
+  names.reserve(parameters.size());
+  for (const nn::NamedParameter& parameter : parameters) names.push_back(parameter.name);
   return with_places(config, [&] { return optim::describe_groups(groups, names); });
 }
 
@@ -265,7 +265,7 @@ std::string Prepared::describe_lr(const config::RunConfig& config) const {
   std::string text = schedule.describe();
   for (const std::string& more :
        {of_optimizer, rates.describe(), groups.empty() ? groups : "groups: " + groups}) {
-    if (!more.empty()) text += "; " + more;
+    if (!more.empty()) text += concat("; ", more);
   }
   return text;
 }

@@ -44,6 +44,7 @@ Diagnostic Provenance::diagnostic(const SourceLines& lines, const OptionProblem&
 ConfigError Provenance::error(const std::vector<OptionProblem>& problems) const {
   const SourceLines lines(file);
   std::vector<Diagnostic> diagnostics;
+  diagnostics.reserve(problems.size());
   for (const OptionProblem& problem : problems) diagnostics.push_back(diagnostic(lines, problem));
   return ConfigError(std::move(diagnostics));
 }

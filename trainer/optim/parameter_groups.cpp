@@ -39,7 +39,8 @@ std::string joined(const std::vector<std::string>& names) {
   constexpr size_t kShown = 5;
   std::string text;
   for (size_t i = 0; i < std::min(kShown, names.size()); ++i) {
-    text += (i > 0 ? ", " : "") + names[i];
+    if (i > 0) text += ", ";
+    text += names[i];
   }
   if (names.size() > kShown) text += concat(" and ", names.size() - kShown, " more");
   return text;
