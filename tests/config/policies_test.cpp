@@ -244,7 +244,7 @@ TEST(Policies, ShippedRunFilesHaveSchedules) {
     EXPECT_NE(optim::make_controller(config.values.lr, schedule, inputs), nullptr);
     ++files;
   }
-  EXPECT_EQ(files, 5);
+  EXPECT_EQ(files, 6);
 }
 
 }  // namespace

@@ -136,6 +136,16 @@ TEST(PlateauChange, GoesUpEarlyAndDownLate) {
               ElementsAre(0.4, 0.4, 0.4, 0.4, 0.4, 0.2));
 }
 
+TEST(PlateauChange, StaysAtTheEndsOfItsList) {
+  LrOptions options = change(2);
+  options.policy.plateau.up_before = 0;
+  options.policy.plateau.cooldown = 0;
+  EXPECT_THAT(lrs(*make(options, run_of(1000)), std::vector<double>(8, 1.0)), testing::Each(0.1));
+  options.policy.plateau.first = 0;
+  EXPECT_THAT(lrs(*make(options, run_of(1000)), std::vector<double>(9, 1.0)),
+              ElementsAre(0.4, 0.4, 0.4, 0.4, 0.4, 0.2, 0.1, 0.1, 0.1));
+}
+
 TEST(PlateauChange, OneImprovementAmongTheLastIsEnoughToGoOn) {
   const auto controller = make(change(1), run_of(200));
   // The step from 1 to 0.95 leaves the last five metrics at the tenth: 0.95 … 0.95.

@@ -130,6 +130,10 @@ TEST(AdamSqrt, IsForTheOptimizersItWasDerivedFor) {
               ElementsAre(problem("lr.scaling", "momentum: 0")));
   EXPECT_THAT(check_scaling(options, {.kind = "rmsprop", .centered = true}),
               ElementsAre(problem("lr.scaling", "centered: false")));
+  OptimizerOptions scheduled = {.kind = "adam"};
+  scheduled.momentum_schedule.policy.kind = PolicyKind::kCosine;
+  EXPECT_THAT(check_scaling(options, scheduled),
+              ElementsAre(problem("lr.scaling", "momentum_schedule")));
 }
 
 TEST(AdaScale, NeedsSgdAndNoWarmupAndABatchThatIsNotSmaller) {

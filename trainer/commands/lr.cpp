@@ -1,34 +1,152 @@
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <iterator>
+#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/base/error.h"
 #include "trainer/base/atomic_file.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/setup.h"
+#include "trainer/optim/plateau.h"
 #include "trainer/study/line_plot.h"
+#include "trainer/study/text_plot.h"
 
 namespace largo::commands {
 
 namespace {
 
-// About a hundred lines of table, and always the last step.
-std::vector<double> steps_to_print(const LrArguments& arguments, int64_t total_steps) {
-  if (!arguments.at.empty()) return arguments.at;
-  const int64_t every = arguments.every.value_or(std::max<int64_t>(1, total_steps / 100));
-  std::vector<double> steps;
-  for (int64_t step = 0; step < total_steps; step += every) {
-    steps.push_back(static_cast<double>(step));
+// One number over the steps of a run.
+struct Column {
+  std::string name;
+  std::function<double(double step)> value;
+  int64_t total_steps = 0;  // of its run
+  bool is_lr = false;       // the others are not plotted
+};
+
+void note(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
+
+// What the table cannot know: it depends on training.
+void note_on_training(const config::RunConfig& values, const Prepared& prepared,
+                      const std::string& of) {
+  if (values.lr.scaling == optim::ScalingRule::kAdaScale) {
+    note(of +
+         "lr.scaling adascale: steps are those of lr.base_batch, and the LR is multiplied by a "
+         "gain that training gives");
   }
-  if (total_steps > 0 && (total_steps - 1) % every != 0) {
-    steps.push_back(static_cast<double>(total_steps - 1));
+  if (values.lr.policy.kind == optim::PolicyKind::kPlateauReduce) {
+    note(of + "lr.policy plateau_reduce depends on training: the LR before any plateau");
+  }
+  if (values.lr.policy.kind == optim::PolicyKind::kPlateauChange) {
+    note(concat(of, "lr.policy plateau_change depends on training, which starts with level ",
+                values.lr.policy.plateau.first, ": the LR of every level"));
+  }
+  note(concat(of, values.lr.scaling == optim::ScalingRule::kAdaScale ? "at most " : "",
+              prepared.plan.total_steps(), " steps; ", prepared.describe_lr(values)));
+}
+
+// The columns of one run file; `prefix` goes before their names.
+std::vector<Column> columns_of(const config::RunConfig& values, const Prepared& prepared,
+                               const std::string& prefix) {
+  const int64_t total = prepared.schedule_inputs.total_steps;
+  std::vector<Column> columns;
+  const auto add_lr = [&](const std::string& name, optim::LrSchedule schedule) {
+    columns.push_back(
+        {.name = prefix + name,
+         .value = [schedule = std::move(schedule)](double s) { return schedule.lr(s); },
+         .total_steps = total,
+         .is_lr = true});
+  };
+  if (values.lr.policy.kind == optim::PolicyKind::kPlateauChange) {
+    auto levels = optim::plateau_levels(values.lr, prepared.schedule_inputs);
+    for (size_t i = 0; i < levels.size(); ++i) add_lr(concat("lr", i), std::move(levels[i]));
+  } else {
+    add_lr("lr", prepared.schedule);
+  }
+  const optim::RateSchedules rates = prepared.rates;
+  if (rates.momentum(0)) {
+    columns.push_back({.name = prefix + "momentum",
+                       .value = [rates](double s) { return rates.momentum(s).value(); },
+                       .total_steps = total});
+  }
+  if (rates.weight_decay(0)) {
+    columns.push_back({.name = prefix + "weight_decay",
+                       .value = [rates](double s) { return rates.weight_decay(s).value(); },
+                       .total_steps = total});
+  }
+  return columns;
+}
+
+// About a hundred lines of table, and always the last step of every run.
+std::set<double> steps_to_print(const LrArguments& arguments, const std::vector<Column>& columns) {
+  if (!arguments.at.empty()) return {arguments.at.begin(), arguments.at.end()};
+  int64_t longest = 0;
+  for (const Column& column : columns) longest = std::max(longest, column.total_steps);
+  const int64_t every = arguments.every.value_or(std::max<int64_t>(1, longest / 100));
+  std::set<double> steps;
+  for (int64_t step = 0; step < longest; step += every) steps.insert(static_cast<double>(step));
+  for (const Column& column : columns) {
+    if (column.total_steps > 0) steps.insert(static_cast<double>(column.total_steps - 1));
   }
   return steps;
 }
 
-}  // namespace
+// 17 digits. A run that is over has no value, unless --at asks for one.
+std::string cell(const Column& column, double step, bool ends) {
+  if (ends && step >= static_cast<double>(column.total_steps)) return {};
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.17g", column.value(step));
+  return text.data();
+}
 
-int run_lr(const LrArguments& arguments) {
+void print_table(const LrArguments& arguments, const std::vector<Column>& columns) {
+  const bool ends = arguments.at.empty();
+  const char* const format = arguments.csv ? ",%s" : columns.size() == 1 ? " %s" : " %-24s";
+  std::printf(arguments.csv ? "%s" : "%-12s", "step");
+  for (const Column& column : columns) std::printf(format, column.name.c_str());
+  std::printf("\n");
+  for (const double step : steps_to_print(arguments, columns)) {
+    std::printf(arguments.csv ? "%.17g" : "%-12.17g", step);
+    for (const Column& column : columns) {
+      const std::string text = cell(column, step, ends);
+      std::printf(format, text.empty() && !arguments.csv ? "-" : text.c_str());
+    }
+    std::printf("\n");
+  }
+}
+
+std::vector<study::Line> lines_of(const std::vector<Column>& columns) {
+  constexpr int64_t kMostPoints = 2000;
+  std::vector<study::Line> lines;
+  for (const Column& column : columns) {
+    if (!column.is_lr) continue;
+    study::Line& line = lines.emplace_back();
+    line.name = column.name;
+    const int64_t stride = std::max<int64_t>(1, column.total_steps / kMostPoints);
+    for (int64_t step = 0; step < column.total_steps; step += stride) {
+      line.points.emplace_back(step, column.value(static_cast<double>(step)));
+    }
+  }
+  return lines;
+}
+
+// The run files, and their overrides.
+ConfigArguments sorted_arguments(const LrArguments& arguments, std::vector<std::string>& paths) {
+  ConfigArguments sorted;
+  paths.push_back(arguments.config.path);
+  for (const std::string& argument : arguments.config.overrides) {
+    (argument.find('=') == std::string::npos ? paths : sorted.overrides).push_back(argument);
+  }
+  return sorted;
+}
+
+void check(const LrArguments& arguments) {
   if (arguments.every && *arguments.every < 1) {
     fail(ExitCode::kUsage, "--every ", *arguments.every, "; legal: at least 1");
   }
@@ -36,32 +154,47 @@ int run_lr(const LrArguments& arguments) {
     fail(ExitCode::kUsage, "--every and --at exclude each other");
   }
   for (const double step : arguments.at) {
-    if (!(step >= 0)) fail(ExitCode::kUsage, "--at ", step, "; legal: steps of at least 0");
+    if (!(step >= 0) || !std::isfinite(step)) {
+      fail(ExitCode::kUsage, "--at ", step, "; legal: steps of at least 0");
+    }
   }
-  const config::LoadedConfig loaded =
-      config::load_config(read_config_file(arguments.config.path), arguments.config.overrides);
-  for (const std::string& note : loaded.notes) std::fprintf(stderr, "%s\n", note.c_str());
+}
+
+}  // namespace
+
+int run_lr(const LrArguments& arguments) {
+  check(arguments);
+  std::vector<std::string> paths;
+  ConfigArguments of_file = sorted_arguments(arguments, paths);
   const Catalogs catalogs = make_catalogs();
   Log log;
-  const std::string index = data_index(loaded, catalogs, log);
-  const Prepared prepared = prepare(loaded, catalogs, index, arguments.ranks);
-  const BatchPlan& plan = prepared.plan;
-  const optim::LrSchedule& schedule = prepared.schedule;
-  std::fprintf(stderr, "%lld steps; %s\n", static_cast<long long>(plan.total_steps()),
-               schedule.describe().c_str());
+  std::vector<Column> columns;
+  std::string title;
+  for (const std::string& path : paths) {
+    of_file.path = path;
+    const config::LoadedConfig loaded =
+        config::load_config(read_config_file(path), of_file.overrides);
+    const bool several = paths.size() > 1;
+    const std::string of = several ? path + ": " : std::string();
+    for (const std::string& text : loaded.notes) note(of + text);
+    const Prepared prepared =
+        prepare(loaded, catalogs, data_index(loaded, catalogs, log), arguments.ranks);
+    note_on_training(loaded.values, prepared, of);
+    const std::string stem = std::filesystem::path(path).stem().string();
+    auto more = columns_of(loaded.values, prepared, several ? stem + "." : std::string());
+    columns.insert(columns.end(), std::make_move_iterator(more.begin()),
+                   std::make_move_iterator(more.end()));
+    title = several ? "learning rates" : prepared.schedule.describe();
+  }
+  print_table(arguments, columns);
+  if (arguments.plot.empty() && !arguments.terminal) return 0;
+  std::vector<study::Line> lines = lines_of(columns);
+  if (lines.size() == 1) lines.front().name.clear();
+  const study::PlotText text{.title = title, .x_label = "step", .y_label = "learning rate"};
   if (!arguments.plot.empty()) {
-    study::Line line;
-    const int64_t stride = std::max<int64_t>(1, plan.total_steps() / 2000);
-    for (int64_t step = 0; step < plan.total_steps(); step += stride) {
-      line.points.emplace_back(step, schedule.lr(static_cast<double>(step)));
-    }
-    write_file_atomically(arguments.plot,
-                          study::line_plot({schedule.describe(), "step", "learning rate"}, {line}));
+    write_file_atomically(arguments.plot, study::line_plot(text, lines));
   }
-  std::printf(arguments.csv ? "step,lr\n" : "%-12s lr\n", "step");
-  for (const double step : steps_to_print(arguments, plan.total_steps())) {
-    std::printf(arguments.csv ? "%.17g,%.17g\n" : "%-12.17g %.17g\n", step, schedule.lr(step));
-  }
+  if (arguments.terminal) note(study::text_plot(text, lines));
   return 0;
 }
 

@@ -43,6 +43,10 @@ void check_adam_sqrt(const OptimizerOptions& optimizer, std::vector<OptionProble
         {kScaling, concat("adam_sqrt is a rule for optimizer adam, adamw and rmsprop; here "
                           "optimizer.kind is ",
                           kind)});
+  } else if (is_scheduled(optimizer.momentum_schedule)) {
+    problems.push_back({kScaling,
+                        "adam_sqrt scales the betas, whose first optimizer.momentum_schedule sets; "
+                        "legal: one of the two"});
   } else if (kind == "rmsprop" && (optimizer.momentum.value_or(0) > 0 || optimizer.centered)) {
     problems.push_back(
         {kScaling,
