@@ -1,11 +1,14 @@
 #include "comm/flight_record.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <utility>
 
 #include "comm/base/error.h"
+#include "comm/process_state.h"
 
 namespace largo::comm {
 
@@ -59,6 +62,8 @@ std::string to_string(const CallRecord& call) {
 
 FlightRecord::FlightRecord(std::shared_ptr<ProgressBoard> board, int rank)
     : board_(std::move(board)), rank_(rank), place_(board_->place(rank)) {
+  place_.began.store(began_of(getpid()), kRelaxed);
+  place_.process.store(getpid(), kRelaxed);
   mark(Doing::kStarting, 0);
 }
 

@@ -93,18 +93,20 @@ class FlightRecord {
     std::atomic<uint64_t> done_{0};
   };
 
-  // A call that lasts as long as this object.
+  // A call that lasts as long as this object; of no line where that is null.
   class Call {
    public:
-    Call(Line& line, CallKind kind, uint64_t bytes, CallName::Value name) : line_(line) {
-      line_.enter(kind, bytes, name);
+    Call(Line* line, CallKind kind, uint64_t bytes, CallName::Value name) : line_(line) {
+      if (line_ != nullptr) line_->enter(kind, bytes, name);
     }
-    ~Call() { line_.leave(); }
+    ~Call() {
+      if (line_ != nullptr) line_->leave();
+    }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
 
    private:
-    Line& line_;
+    Line* line_;
   };
 
   // A sign of life.

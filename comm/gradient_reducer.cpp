@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "comm/base/error.h"
+#include "comm/flight_record.h"
 
 namespace largo::comm {
 
@@ -271,6 +272,7 @@ void GradientReducer::complete(Bucket& bucket) {
 
 void GradientReducer::launch(Bucket& bucket) {
   complete(bucket);
+  const CallName name("bucket", &bucket - buckets_.data());
   bucket.work = world_.all_reduce(bucket.sent);
   if (is_last(bucket)) launch_riding();
 }
@@ -278,6 +280,7 @@ void GradientReducer::launch(Bucket& bucket) {
 // What rides keeps its dtype: where buckets change theirs, it follows them.
 void GradientReducer::launch_riding() {
   if (options_.wire_dtype && (extra_.defined() || options_.sum_squares)) {
+    const CallName name("riding values");
     riding_work_ = world_.all_reduce(riding_);
   }
 }
@@ -293,6 +296,7 @@ void GradientReducer::launch_rest() {
       complete(bucket);
       sent.push_back(bucket.sent);
     }
+    const CallName name("all buckets");
     buckets_.front().work = world_.all_reduce_together(sent);
     next_bucket_ = buckets_.size();
     launch_riding();

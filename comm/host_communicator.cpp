@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <climits>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "comm/flight_record.h"
 #include "comm/node_window.h"
 #include "comm/work_queue.h"
 
@@ -61,10 +63,38 @@ void mpi_all_reduce(const at::Tensor& tensor, MPI_Datatype type, ReduceOp op, MP
   }
 }
 
+// The ranks of `comm`, as ranks of the job.
+std::vector<int> members_of(const MpiComm& comm) {
+  MPI_Group members = MPI_GROUP_NULL;
+  MPI_Group everyone = MPI_GROUP_NULL;
+  mpi_check(MPI_Comm_group(comm.get(), &members), "MPI_Comm_group");
+  mpi_check(MPI_Comm_group(MPI_COMM_WORLD, &everyone), "MPI_Comm_group");
+  std::vector<int> numbers(static_cast<size_t>(comm.size()));
+  std::iota(numbers.begin(), numbers.end(), 0);
+  std::vector<int> ranks(numbers.size());
+  mpi_check(MPI_Group_translate_ranks(members, comm.size(), numbers.data(), everyone, ranks.data()),
+            "MPI_Group_translate_ranks");
+  MPI_Group_free(&members);
+  MPI_Group_free(&everyone);
+  return ranks;
+}
+
+std::shared_ptr<FlightRecord::Line> make_line(const MpiComm& comm,
+                                              std::shared_ptr<FlightRecord> record) {
+  if (!record) return nullptr;
+  std::vector<int> members = members_of(comm);
+  const std::string name = concat("a communicator of ", members.size(), " ranks");
+  return std::make_shared<FlightRecord::Line>(std::move(record), name, std::move(members));
+}
+
 class HostCommunicator final : public Communicator {
  public:
   HostCommunicator(MpiComm comm, const HostSetup& setup)
-      : comm_(std::move(comm)), rank_(comm_.rank()), size_(comm_.size()), setup_(setup) {
+      : comm_(std::move(comm)),
+        rank_(comm_.rank()),
+        size_(comm_.size()),
+        setup_(setup),
+        line_(make_line(comm_, setup_.record)) {
     if (setup_.shared_memory) window_ = NodeWindow::make(comm_.get(), setup_.node, transport_);
     if (setup_.asynchronous) queue_.emplace();
   }
@@ -85,12 +115,12 @@ class HostCommunicator final : public Communicator {
     check_dense(tensor);
     const NumberType type = number_type(tensor.scalar_type());
     if (window_) {
-      return run([window = window_, tensor, type, op] {
+      return run(CallKind::kAllReduce, tensor.nbytes(), [window = window_, tensor, type, op] {
         window->all_reduce(memory_of(tensor), tensor.numel(), type.window,
                            op == ReduceOp::kSum ? WindowOp::kSum : WindowOp::kMax);
       });
     }
-    return run([comm = comm_.get(), tensor, type, op] {
+    return run(CallKind::kAllReduce, tensor.nbytes(), [comm = comm_.get(), tensor, type, op] {
       if (type.mpi != MPI_DATATYPE_NULL) return mpi_all_reduce(tensor, type.mpi, op, comm);
       const at::NoGradGuard no_grad;
       const at::Tensor wide = tensor.to(at::kFloat);
@@ -101,7 +131,7 @@ class HostCommunicator final : public Communicator {
 
   void broadcast(at::Tensor tensor, int root) override {
     check_dense(tensor);
-    run([&] {
+    run(CallKind::kBroadcast, tensor.nbytes(), [&] {
       const int64_t bytes = static_cast<int64_t>(tensor.nbytes());
       for (int64_t done = 0; done < bytes; done += kMaxCount) {
         const auto count = static_cast<int>(std::min(kMaxCount, bytes - done));
@@ -119,7 +149,7 @@ class HostCommunicator final : public Communicator {
     sizes.insert(sizes.begin(), size_);
     at::Tensor gathered = at::empty(sizes, mine.options());
     const int bytes = static_cast<int>(mine.nbytes());
-    run([&] {
+    run(CallKind::kAllGather, mine.nbytes(), [&] {
       if (window_ && window_->gathers(bytes)) {
         return window_->all_gather(memory_of(mine), memory_of(gathered), bytes);
       }
@@ -131,7 +161,7 @@ class HostCommunicator final : public Communicator {
   }
 
   void barrier() override {
-    run([this] {
+    run(CallKind::kBarrier, 0, [this] {
       if (window_ && window_->gathers(0)) return window_->barrier();
       mpi_check(MPI_Barrier(comm_.get()), "MPI_Barrier");
     }).wait();
@@ -139,7 +169,7 @@ class HostCommunicator final : public Communicator {
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     MPI_Comm part = MPI_COMM_NULL;
-    run([&] {
+    run(CallKind::kSplit, 0, [&] {
       mpi_check(MPI_Comm_split(comm_.get(), color, key, &part), "MPI_Comm_split");
     }).wait();
     return std::make_unique<HostCommunicator>(MpiComm(part), setup_);
@@ -148,8 +178,16 @@ class HostCommunicator final : public Communicator {
   const std::string& transport() const { return transport_; }
 
  private:
-  Work run(std::function<void()> job) {
-    if (queue_) return queue_->submit(std::move(job));
+  // The job holds the line: a communication thread may be left behind in it.
+  Work run(CallKind kind, uint64_t bytes, std::function<void()> job) {
+    if (queue_) {
+      return queue_->submit(
+          [line = line_, kind, bytes, name = CallName::current(), job = std::move(job)] {
+            const FlightRecord::Call call(line.get(), kind, bytes, name);
+            job();
+          });
+    }
+    const FlightRecord::Call call(line_.get(), kind, bytes, CallName::current());
     job();
     return Work();
   }
@@ -158,6 +196,7 @@ class HostCommunicator final : public Communicator {
   int rank_;
   int size_;
   HostSetup setup_;
+  std::shared_ptr<FlightRecord::Line> line_;
   std::string transport_ = "MPI";
   std::shared_ptr<NodeWindow> window_;  // null: MPI does it all
   std::optional<WorkQueue> queue_;      // destroyed before comm_, which its jobs use

@@ -6,14 +6,16 @@
 #include <string>
 
 #include "comm/communicator.h"
+#include "comm/flight_record.h"
 #include "comm/mpi_check.h"
 
 namespace largo::comm {
 
 struct HostSetup {
   bool asynchronous = false;
-  bool shared_memory = true;     // false: everything goes through MPI
-  std::optional<int> node = {};  // tests: a made-up node, on which this rank then is
+  bool shared_memory = true;                  // false: everything goes through MPI
+  std::shared_ptr<FlightRecord> record = {};  // of all collectives; null: none is kept
+  std::optional<int> node = {};               // tests: a made-up node, on which this rank then is
 };
 
 // Takes over `comm`, which must be used by nothing else. A collective of its ranks, which give the

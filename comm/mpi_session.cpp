@@ -10,12 +10,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <numeric>
 #include <string_view>
 #include <utility>
 
 #include "comm/base/error.h"
 #include "comm/host_communicator.h"
 #include "comm/mpi_check.h"
+#include "comm/node_board.h"
 
 namespace largo::comm {
 
@@ -108,6 +110,43 @@ struct MpiSession::Handles {
   MpiComm node;
 };
 
+struct MpiSession::Watch {
+  std::shared_ptr<ProgressBoard> board;  // null: this rank knows of itself only
+  std::shared_ptr<FlightRecord> record;
+  std::unique_ptr<FlightRecord::Line> world;
+  std::unique_ptr<FlightRecord::Line> node;
+  std::unique_ptr<Watchdog> dog;
+};
+
+void MpiSession::start_to_watch() {
+  watch_ = std::make_unique<Watch>();
+  const auto gather = [this](const std::string& bytes) {
+    return all_gather_bytes(handles_->node.get(), local_size_, bytes);
+  };
+  watch_->board = make_node_board(rank_, local_rank_ == 0, gather);
+  watch_->record = std::make_shared<FlightRecord>(
+      watch_->board ? watch_->board : std::make_shared<ProgressBoard>(std::vector<int>{rank_}),
+      rank_);
+  std::vector<int> everyone(static_cast<size_t>(size_));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  std::vector<int> neighbours;
+  for (const std::string& rank : gather(std::to_string(rank_))) {
+    neighbours.push_back(std::stoi(rank));
+  }
+  using Line = FlightRecord::Line;
+  watch_->world = std::make_unique<Line>(watch_->record, "the session", std::move(everyone));
+  watch_->node = std::make_unique<Line>(watch_->record, "the node", std::move(neighbours));
+  const int64_t now = FlightRecord::now_ns();
+  watch_->dog = std::make_unique<Watchdog>(
+      Watchdog::Setup{.record = watch_->record,
+                      .hosts = all_gather(host_),
+                      .token = broadcast(concat(std::hex, getpid(), "-", now)),
+                      .end = [this] {
+                        alarm(5);  // MPI may hang, too
+                        abort(static_cast<int>(ExitCode::kUnavailable));
+                      }});
+}
+
 MpiSession::MpiSession(int& argc, char**& argv) : exceptions_at_start_(std::uncaught_exceptions()) {
   if (is_launched()) die_with_parent();
   int granted = MPI_THREAD_SINGLE;
@@ -157,6 +196,7 @@ MpiSession::MpiSession(int& argc, char**& argv) : exceptions_at_start_(std::unca
         "Slurm use srun --mpi=pmix (srun --mpi=list shows what there is), otherwise the mpirun of "
         "the MPI that Largo was built with");
   }
+  start_to_watch();
 }
 
 MpiSession::~MpiSession() {
@@ -164,9 +204,19 @@ MpiSession::~MpiSession() {
     abort(static_cast<int>(ExitCode::kInternal));
   }
   if (!is_running()) return;
+  mark(Doing::kEnding, 0);
+  const FlightRecord::Call call(watch_->world.get(), CallKind::kFinish, 0, {});
   handles_.reset();
   MPI_Finalize();
 }
+
+Watchdog& MpiSession::watchdog() const { return *watch_->dog; }
+
+void MpiSession::mark(Doing doing, int64_t step) const { watch_->record->mark(doing, step); }
+
+const std::shared_ptr<FlightRecord>& MpiSession::flight_record() const { return watch_->record; }
+
+std::shared_ptr<ProgressBoard> MpiSession::node_board() const { return watch_->board; }
 
 std::string MpiSession::library_version() const {
   std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
@@ -177,6 +227,7 @@ std::string MpiSession::library_version() const {
 }
 
 std::string MpiSession::broadcast(std::string bytes, int root) const {
+  const FlightRecord::Call call(watch_->world.get(), CallKind::kBroadcast, 0, {});
   const MPI_Comm comm = handles_->world.get();
   uint64_t length = bytes.size();
   mpi_check(MPI_Bcast(&length, 1, MPI_UINT64_T, root, comm), "MPI_Bcast");
@@ -187,21 +238,27 @@ std::string MpiSession::broadcast(std::string bytes, int root) const {
 }
 
 std::vector<std::string> MpiSession::all_gather(const std::string& bytes) const {
+  const FlightRecord::Call call(watch_->world.get(), CallKind::kAllGather, 0, {});
   return all_gather_bytes(handles_->world.get(), size_, bytes);
 }
 
 std::vector<std::string> MpiSession::node_all_gather(const std::string& bytes) const {
+  const FlightRecord::Call call(watch_->node.get(), CallKind::kAllGather, 0, {});
   return all_gather_bytes(handles_->node.get(), local_size_, bytes);
 }
 
 std::unique_ptr<Communicator> MpiSession::make_communicator(bool asynchronous) const {
+  const FlightRecord::Call call(watch_->world.get(), CallKind::kSplit, 0, {});
   return make_host_communicator(
       handles_->world.duplicate(),
-      {.asynchronous = asynchronous && thread_level_ == ThreadLevel::kMultiple});
+      {.asynchronous = asynchronous && thread_level_ == ThreadLevel::kMultiple,
+       .record = watch_->record});
 }
 
 std::unique_ptr<Communicator> MpiSession::make_plain_mpi_communicator() const {
-  return make_host_communicator(handles_->world.duplicate(), {.shared_memory = false});
+  const FlightRecord::Call call(watch_->world.get(), CallKind::kSplit, 0, {});
+  return make_host_communicator(handles_->world.duplicate(),
+                                {.shared_memory = false, .record = watch_->record});
 }
 
 void MpiSession::abort(int code) const noexcept {

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/flight_record.h"
+#include "comm/watchdog.h"
 
 namespace largo::comm {
 
@@ -21,6 +23,10 @@ const char* to_string(ThreadLevel level);
 // launcher that started more: the ranks would each train alone. Under a launcher the process dies
 // with its parent, so that a killed mpirun or step leaves no ranks behind; started alone it
 // outlives its shell.
+//
+// From the beginning a watchdog looks after the collectives of the session and of the communicators
+// that it makes, with the limits of CommOptions' defaults until it is given others. Their waiting
+// in vain ends the job with exit code kUnavailable.
 //
 // Destruction finalizes MPI and may wait for the other ranks; while an exception unwinds it ends
 // the whole job instead, because a rank inside a collective would never come to MPI_Finalize.
@@ -57,12 +63,28 @@ class MpiSession {
   // The same, blocking, with everything left to MPI: what to compare with.
   std::unique_ptr<Communicator> make_plain_mpi_communicator() const;
 
+  // What looks after the ranks: takes limits, a folder for reports, and ways to say things.
+  Watchdog& watchdog() const;
+
+  // A sign of life, and what this rank is busy with: others see it while they wait for it.
+  void mark(Doing doing, int64_t step) const;
+
+  // What this rank's collectives are recorded in, for communicators that are made elsewhere.
+  const std::shared_ptr<FlightRecord>& flight_record() const;
+
+  // Of the ranks of this node; null where they could not get one.
+  std::shared_ptr<ProgressBoard> node_board() const;
+
   // Ends all ranks of the job at once. Safe while unwinding and from any thread.
   [[noreturn]] void abort(int code) const noexcept;
 
  private:
   struct Handles;  // keeps <mpi.h> out of this header
+  struct Watch;
 
+  void start_to_watch();
+
+  std::unique_ptr<Watch> watch_;  // outlives MPI, whose end it watches
   std::unique_ptr<Handles> handles_;
   int exceptions_at_start_;
   int rank_ = 0;

@@ -40,12 +40,16 @@ void declare_options(OptionTable& table, CommOptions& options) {
              .effect = Effect::kOutput,
              .unit = "steps"});
   const Range<Time> some_time = {"> 0s", [](const Time& t) { return t.seconds > 0; }};
-  table.add("comm.init_timeout", options.init_timeout, some_time,
-            {.description = "how long GPUs' communicators may take to be made",
-             .effect = Effect::kOutput});
-  table.add("comm.timeout", options.timeout, some_time,
-            {.description = "how long one collective on GPUs may take before the run is ended",
-             .effect = Effect::kOutput});
+  table.add(
+      "comm.timeout", options.timeout, some_time,
+      {.description = "how long ranks wait in a collective, none of them showing a sign of life, "
+                      "before the run is ended; a tenth of it is warned of",
+       .effect = Effect::kOutput});
+  table.add(
+      "comm.init_timeout", options.init_timeout, some_time,
+      {.description = "the same where a rank may take long: at the start, where communicators are "
+                      "made, in the first step, in evaluations and checkpoints",
+       .effect = Effect::kOutput});
 }
 
 std::vector<OptionProblem> check(const CommOptions& options, bool on_gpus) {

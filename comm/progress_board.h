@@ -47,6 +47,8 @@ class ProgressBoard {
     std::atomic<uint64_t> counter{0};
     std::atomic<int64_t> sign_ns{0};  // the last sign of life
     std::atomic<int64_t> step{0};
+    std::atomic<int64_t> process{0};  // its id and when it began (ProcessState)
+    std::atomic<uint64_t> began{0};
     std::atomic<Doing> doing{Doing::kStarting};
     std::atomic<uint32_t> answers{0};  // the watchdog's; 0: there is no alarm that it knows of
     std::array<Line, kLines> lines;

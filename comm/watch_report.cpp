@@ -98,7 +98,13 @@ std::string describe_ranks(const FlightRecord::Waiting& waiting,
                FlightRecord::unpacked(other[o]->what), " instead: the ranks do not call the same");
   }
   if (!unknown.empty()) text += list("; no word from rank ", "; no word from ranks ", unknown);
-  if (missing.empty() && other.empty() && unknown.empty()) {
+  bool in_trouble = false;
+  for (const RankSeen& rank : ranks) {
+    if (rank.trouble == nullptr) continue;
+    in_trouble = true;
+    text += concat("; the process of rank ", rank.rank, " on ", rank.host, " ", rank.trouble);
+  }
+  if (missing.empty() && other.empty() && unknown.empty() && !in_trouble) {
     text += "; all have come, and it does not end";
   }
   return text;

@@ -25,7 +25,8 @@ struct RankSeen {
   bool line_known = false;
   uint64_t begun = 0;  // on the line in question
   uint64_t done = 0;
-  uint64_t what = 0;  // of the call that it is in, if it is in one (FlightRecord::pack)
+  uint64_t what = 0;              // of the call that it is in, if it is in one (FlightRecord::pack)
+  const char* trouble = nullptr;  // what the system says of its process (trouble_of); null: nothing
 };
 
 // How near a wait is to its end: 1 when no rank of the collective has shown a sign of life for as

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <optional>
 
 #include "comm/base/error.h"
+#include "comm/process_state.h"
 
 namespace largo::comm {
 
@@ -32,6 +34,8 @@ double grace_s(const WatchLimits& limits, bool one_node) {
 
 double seconds_since(int64_t ns) { return static_cast<double>(FlightRecord::now_ns() - ns) * 1e-9; }
 
+double tenths(double seconds) { return std::round(seconds * 10) / 10; }
+
 fs::path file_of(const fs::path& folder, int rank) {
   return folder / concat("rank-", rank, ".txt");
 }
@@ -52,7 +56,7 @@ std::optional<std::pair<bool, RankWord>> read_word(const fs::path& file) {
 Watchdog::Watchdog(Setup setup)
     : setup_(std::move(setup)),
       one_node_(setup_.record->board().ranks().size() == setup_.hosts.size()),
-      thread_([this] { watch(); }) {}
+      thread_(setup_.hosts.size() > 1 ? std::thread([this] { watch(); }) : std::thread()) {}
 
 Watchdog::~Watchdog() {
   {
@@ -60,15 +64,40 @@ Watchdog::~Watchdog() {
     stop_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
-void Watchdog::configure(Settings settings) {
+void Watchdog::set_limits(const WatchLimits& limits) {
   {
     const std::scoped_lock lock(mutex_);
-    settings_ = std::move(settings);
+    settings_.limits = limits;
   }
   changed_.notify_all();
+}
+
+void Watchdog::set_folder(const fs::path& folder) {
+  const std::scoped_lock lock(mutex_);
+  settings_.folder = folder;
+}
+
+void Watchdog::set_voices(Voice warn, Voice error) {
+  const std::scoped_lock lock(mutex_);
+  warn_ = std::move(warn);
+  error_ = std::move(error);
+}
+
+void Watchdog::warn(const std::string& text) {
+  const std::scoped_lock lock(mutex_);
+  if (warn_) return warn_(text);
+  const std::string line = concat("[rank ", setup_.record->rank(), "] warning: ", text, "\n");
+  std::fputs(line.c_str(), stderr);
+}
+
+void Watchdog::error(const std::string& text) {
+  const std::scoped_lock lock(mutex_);
+  if (error_) return error_(text);
+  const std::string line = concat("[rank ", setup_.record->rank(), "] error: ", text, "\n");
+  std::fputs(line.c_str(), stderr);
 }
 
 bool Watchdog::sleep(double seconds) {
@@ -116,8 +145,8 @@ bool Watchdog::look_round(const Settings& settings) {
       return rank.known && rank.line_known && rank.begun >= waiting.call.sequence;
     });
     if (first == ranks.end() || first->rank == setup_.record->rank()) {
-      settings.warn(concat("waits for ", std::llround(waited_s), " s in ", name_of(waiting), "; ",
-                           describe_ranks(waiting, ranks)));
+      warn(concat("waits for ", tenths(waited_s), " s in ", name_of(waiting), "; ",
+                  describe_ranks(waiting, ranks)));
     }
   }
   warned_ = std::move(still_waiting);
@@ -163,7 +192,7 @@ void Watchdog::answer(const Settings& settings, bool waits) {
     if (out) fs::rename(unfinished, file, failed);
     written = out.good() && !failed;
   }
-  if (!written) settings.error("last calls, oldest first:\n" + record.dump());
+  if (!written) error("last calls, oldest first:\n" + record.dump());
   setup_.record->answer(waits ? kAnswersAndWaits : kAnswers);
 }
 
@@ -173,14 +202,14 @@ void Watchdog::raise(const Settings& settings, const Waiting& waiting) {
   if (!is_lowest_that_waits(settings, waiting) && !sleep(kEndOfOthers_s)) return;
   std::vector<RankSeen> ranks = see(waiting);
   read_words(settings, ranks, waiting.call.line);
-  settings.error(concat(
-      name_of(waiting), ", did not end within the time limit (comm.timeout ",
-      settings.limits.timeout_s, " s; comm.init_timeout ", settings.limits.init_timeout_s,
-      " s at the start, in evaluations and checkpoints): waited ",
-      std::llround(seconds_since(waiting.since_ns)), " s; ", describe_ranks(waiting, ranks),
-      settings.folder.empty() ? ""
-                              : concat("; the last calls of every rank that answered are in ",
-                                       folder(settings).string())));
+  error(concat(name_of(waiting), ", did not end within the time limit (comm.timeout ",
+               settings.limits.timeout_s, " s; comm.init_timeout ", settings.limits.init_timeout_s,
+               " s at the start, in evaluations and checkpoints): waited ",
+               tenths(seconds_since(waiting.since_ns)), " s; ", describe_ranks(waiting, ranks),
+               settings.folder.empty()
+                   ? ""
+                   : concat("; the last calls of every rank that answered are in ",
+                            folder(settings).string())));
   setup_.end();
 }
 
@@ -207,6 +236,8 @@ std::vector<RankSeen> Watchdog::see(const Waiting& waiting) const {
     RankSeen rank = {.rank = number, .host = setup_.hosts[static_cast<size_t>(number)]};
     if (const ProgressBoard::Place* place = board.find(number)) {
       rank.known = true;
+      rank.trouble = trouble_of(place->process.load(std::memory_order_relaxed),
+                                place->began.load(std::memory_order_relaxed));
       rank.doing = place->doing.load(std::memory_order_relaxed);
       rank.step = place->step.load(std::memory_order_relaxed);
       rank.silent_s =

@@ -40,22 +40,27 @@ class Watchdog {
     std::function<void()> end;       // ends the job; need not return
   };
 
-  struct Settings {
-    WatchLimits limits = {};
-    std::filesystem::path folder = {};  // empty: none
-    std::function<void(const std::string&)> warn = [](const std::string&) {};
-    std::function<void(const std::string&)> error = [](const std::string&) {};
-  };
+  using Voice = std::function<void(const std::string&)>;
 
+  // A job of one rank is not watched.
   explicit Watchdog(Setup setup);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  void configure(Settings settings);
+  void set_limits(const WatchLimits& limits);
+  void set_folder(const std::filesystem::path& folder);  // empty: none
+  // Before this, and for empty functions, both go to stderr. What was set before is not called any
+  // more once this returns.
+  void set_voices(Voice warn, Voice error);
 
  private:
   using Waiting = FlightRecord::Waiting;
+
+  struct Settings {
+    WatchLimits limits = {};
+    std::filesystem::path folder = {};
+  };
 
   void watch();
   bool look_round(const Settings& settings);
@@ -64,6 +69,8 @@ class Watchdog {
   void raise(const Settings& settings, const Waiting& waiting);
   bool is_lowest_that_waits(const Settings& settings, const Waiting& waiting) const;
   bool sleep(double seconds);  // false: to be stopped
+  void warn(const std::string& text);
+  void error(const std::string& text);
   std::vector<RankSeen> see(const Waiting& waiting) const;
   void read_words(const Settings& settings, std::vector<RankSeen>& ranks, uint64_t line) const;
   std::filesystem::path folder(const Settings& settings) const;
@@ -77,6 +84,8 @@ class Watchdog {
   std::mutex mutex_;  // of what follows
   std::condition_variable changed_;
   Settings settings_;
+  Voice warn_;
+  Voice error_;
   bool stop_ = false;
   std::thread thread_;
 };

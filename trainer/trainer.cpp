@@ -11,6 +11,7 @@
 
 #include "comm/base/as_agreed.h"
 #include "comm/base/error.h"
+#include "comm/flight_record.h"
 #include "comm/same_bits.h"
 #include "comm/trace_range.h"
 #include "trainer/data/mixup.h"
@@ -67,6 +68,7 @@ Trainer::Trainer(Parts parts, const RunState& from)
     : parts_(std::move(parts)),
       from_(from),
       completed_(from.step),
+      in_step_(from.step),
       sampler_(data::make_sampler(parts_.data.shuffle, parts_.seed, *parts_.sets.train)),
       skipped_train_(parts_.sets.train->size(), warn_through(parts_.log)),
       skipped_val_(parts_.sets.val->size(), warn_through(parts_.log)),
@@ -150,6 +152,7 @@ void Trainer::train_to_end() {
 StepResult Trainer::train_step(int64_t step) {
   const BatchPlan& plan = parts_.plan;
   const Stretch step_stretch("step");
+  in_step_ = step;
   clock_->begin_step();
   StepResult result;
   parts_.reducer.begin_step();
@@ -172,6 +175,7 @@ StepResult Trainer::train_step(int64_t step) {
     result.loss_sum = micro == 0 ? loss_sum.detach() : result.loss_sum + loss_sum.detach();
     result.top1 = micro == 0 ? right : result.top1 + right;
   }
+  mark(comm::Doing::kSumming);
   parts_.reducer.wait();  // every gradient is now its mean over the global batch, on every rank
   clock_->lap(metrics::Phase::kExposedComm);
   update(step, result);
@@ -182,8 +186,10 @@ StepResult Trainer::train_step(int64_t step) {
 
 data::Batch Trainer::next_batch() {
   const Stretch stretch("data");
+  mark(comm::Doing::kData);
   data::Batch batch = feed_.next();
   clock_->lap(metrics::Phase::kData);
+  mark(comm::Doing::kComputing);
   return batch;
 }
 
@@ -209,6 +215,7 @@ double Trainer::to_mean(int64_t step, int64_t micro) const {
 
 void Trainer::update(int64_t step, StepResult& result) {
   const Stretch stretch("optimizer");
+  mark(comm::Doing::kUpdating);
   const torch::NoGradGuard no_grad;
   result.grad_norm = optim::grad_norm(parts_.reducer.gradients());
   if (const torch::Tensor squares = parts_.reducer.micro_batch_squares(); squares.defined()) {
@@ -253,6 +260,8 @@ void Trainer::add_to_interval(int64_t step, const StepResult& result) {
 }
 
 void Trainer::record(int64_t completed, const StepResult& result) {
+  mark(comm::Doing::kRecording);
+  const comm::CallName call("record");
   torch::Tensor sums = torch::stack({interval_.loss_sum, interval_.top1.to(torch::kDouble)});
   parts_.world.all_reduce(sums).wait();
   // To the host in one go, which waits for the device.
@@ -309,6 +318,8 @@ void Trainer::evaluate_and_record(int64_t step) {
 }
 
 void Trainer::evaluate_as(const std::string& split, int64_t step) {
+  mark(comm::Doing::kEvaluation);
+  const comm::CallName call("evaluation");
   const bool precise = parts_.eval.precise_bn > 0 && !precise_.empty();
   if (precise) take_precise_statistics(step);
   parts_.model.eval();
@@ -401,9 +412,16 @@ void Trainer::check_skipped_samples(int64_t completed) {
 }
 
 void Trainer::check_parameters(int64_t completed) {
+  const comm::CallName call("comparison of ranks");
   comm::check_same_bits(nn::state_tensors(parts_.model), parts_.world,
                         concat("after step ", completed, rank_check_.since()));
   rank_check_.passed(completed);
+}
+
+// The first step of a process takes what warming up takes.
+void Trainer::mark(comm::Doing doing) const {
+  const bool first = completed_ == from_.step && !comm::may_take_long(doing);
+  parts_.mark(first ? comm::Doing::kFirstStep : doing, in_step_ + 1);
 }
 
 const metrics::StepTimer& Trainer::timer() {
@@ -413,6 +431,8 @@ const metrics::StepTimer& Trainer::timer() {
 
 void Trainer::save(int64_t completed) {
   const double start = now_s();
+  mark(comm::Doing::kCheckpoint);
+  const comm::CallName call("checkpoint");
   // Rank 0's are saved, on behalf of all.
   if (!rank_check_.has_passed(completed)) check_parameters(completed);
   gradients_.collect();

@@ -15,6 +15,7 @@
 #include "comm/agreed_flags.h"
 #include "comm/base/log.h"
 #include "comm/communicator.h"
+#include "comm/doing.h"
 #include "comm/gradient_reducer.h"
 #include "trainer/batch_plan.h"
 #include "trainer/checkpoint/checkpointer.h"
@@ -97,6 +98,9 @@ class Trainer {
     // What ranks agree on from step to step; none: checkpoints come by steps only.
     comm::AgreedFlags* flags = nullptr;
 
+    // Told what this rank is busy with, and in which step, counted from 1: for whoever watches it.
+    std::function<void(comm::Doing doing, int64_t step)> mark = [](comm::Doing, int64_t) {};
+
     std::optional<StepRange> profile = {};  // steps to record, and where
     std::filesystem::path profile_file = {};
   };
@@ -155,6 +159,7 @@ class Trainer {
   data::SkippedSamples* counter(data::SkippedSamples& skipped) const;
   void check_skipped_samples(int64_t completed);
   void check_parameters(int64_t completed);
+  void mark(comm::Doing doing) const;
   void add_to_interval(int64_t step, const StepResult& result);
   void record(int64_t completed, const StepResult& result);
   void train_to_end();
@@ -166,6 +171,7 @@ class Trainer {
   Parts parts_;
   RunState from_;
   int64_t completed_;
+  int64_t in_step_;        // the update under way, or the last
   data::Sampler sampler_;  // the loader's
   data::SkippedSamples skipped_train_;
   data::SkippedSamples skipped_val_;

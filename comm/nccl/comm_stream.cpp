@@ -30,6 +30,18 @@ bool abort_within(double grace_s, ncclComm_t comm, int device) noexcept {
   }
 }
 
+CallKind kind_of(Collective::Kind kind) {
+  switch (kind) {
+    case Collective::Kind::kAllReduce:
+      return CallKind::kAllReduce;
+    case Collective::Kind::kBroadcast:
+      return CallKind::kBroadcast;
+    case Collective::Kind::kAllGather:
+      return CallKind::kAllGather;
+  }
+  return CallKind::kAllReduce;
+}
+
 }  // namespace
 
 CommStream::CommStream(Options options)
@@ -86,6 +98,9 @@ CommStream::Ticket CommStream::submit(ncclComm_t comm, std::span<const Collectiv
     next.done = events_.take();
     ++issued_;
     if (options_.board) options_.board->enqueued(options_.rank, issued_);
+    if (options_.line) {
+      options_.line->enter(kind_of(next.what.kind), next.what.bytes, CallName::current());
+    }
     // Event in: the communication stream waits for what fills the buffers, the host does not.
     cuda_check(cudaEventRecord(next.ready, compute), "cudaEventRecord");
     cuda_check(cudaStreamWaitEvent(stream_, next.ready, 0), "cudaStreamWaitEvent");
@@ -228,6 +243,7 @@ void CommStream::retire(Lock& lock) {
       return;
     }
     completed_.store(head.ticket, std::memory_order_release);
+    if (options_.line) options_.line->leave();
     events_.give_back(head.ready);
     events_.give_back(head.done);
     pending_.pop_front();

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "comm/flight_record.h"
 #include "comm/nccl/collective.h"
 #include "comm/nccl/event_pool.h"
 #include "comm/progress_board.h"
@@ -55,6 +56,7 @@ class CommStream {
     std::chrono::milliseconds poll{20};    // period of the monitor
     cudaStream_t stream = nullptr;         // must outlive this; null: an own one of high priority
     std::shared_ptr<ProgressBoard> board;  // null: nobody knows how far the other ranks are
+    std::shared_ptr<FlightRecord::Line> line = {};  // where collectives are recorded; null: nowhere
   };
 
   explicit CommStream(Options options);

@@ -1,10 +1,9 @@
 // How the ranks of an MPI job become an NCCL communicator.
 #include "comm/nccl_backend.h"
 
-#include <unistd.h>
-
 #include <cstdlib>
 #include <exception>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -46,32 +45,13 @@ void set_environment(const MpiSession& session, const NcclSettings& settings) {
   }
 }
 
-// A collective. Null, on all ranks of the node, where shared memory cannot be had on one of them:
-// errors then name fewer ranks, which is no reason not to train.
-std::shared_ptr<ProgressBoard> make_node_board(const MpiSession& session) {
-  std::vector<int> ranks;
-  for (const std::string& rank : session.node_all_gather(std::to_string(session.rank()))) {
-    ranks.push_back(std::stoi(rank));
-  }
-  const bool first = session.local_rank() == 0;
-  std::shared_ptr<ProgressBoard> board;
-  std::string name = first ? concat("/largo-progress-", getpid(), "-", session.rank()) : "";
-  const auto attempt = [&](auto make) {
-    try {
-      board = make(name, ranks);
-    } catch (const Error&) {
-      board = nullptr;
-    }
-  };
-  if (first) attempt(&ProgressBoard::create);
-  name = session.node_all_gather(board ? name : "").front();
-  if (!first && !name.empty()) attempt(&ProgressBoard::open);
-  const auto have = session.node_all_gather(board ? "yes" : "");
-  if (first && !name.empty()) ProgressBoard::unlink(name);
-  for (const std::string& answer : have) {
-    if (answer.empty()) return nullptr;
-  }
-  return board;
+// Of this stream's own clock, behind the session's watchdog, which says more.
+constexpr double kLater_s = 15;
+
+std::shared_ptr<FlightRecord::Line> line_of_all(const MpiSession& session) {
+  std::vector<int> ranks(static_cast<size_t>(session.size()));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return std::make_shared<FlightRecord::Line>(session.flight_record(), "the NCCL stream", ranks);
 }
 
 // Runs one part of the set-up on every rank, then, reached by all because each has a deadline,
@@ -118,17 +98,19 @@ std::unique_ptr<Communicator> make_nccl_communicator(const MpiSession& session,
                                                      std::unique_ptr<Communicator> host,
                                                      const NcclSettings& settings) {
   Setup setup(session, settings);
-  const std::shared_ptr<ProgressBoard> board = make_node_board(session);
   std::shared_ptr<CommStream> stream;
   std::string id;
+  const auto line = line_of_all(session);
   setup.agree_on([&] {
     set_environment(session, settings);
     setup.note_version();
-    stream = std::make_shared<CommStream>(CommStream::Options{.device = settings.device,
-                                                              .rank = session.rank(),
-                                                              .world = session.size(),
-                                                              .timeout_s = settings.timeout_s,
-                                                              .board = board});
+    stream =
+        std::make_shared<CommStream>(CommStream::Options{.device = settings.device,
+                                                         .rank = session.rank(),
+                                                         .world = session.size(),
+                                                         .timeout_s = settings.timeout_s + kLater_s,
+                                                         .board = session.node_board(),
+                                                         .line = line});
     if (session.rank() == 0) {
       const ncclUniqueId made = NcclCore::make_id();
       id.assign(made.internal, sizeof made.internal);

@@ -2,9 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 
 #include <memory>
-#include <numeric>
+
+#include "comm/process_state.h"
 
 namespace largo::comm {
 namespace {
@@ -116,6 +121,34 @@ TEST(WatchReport, SaysThatAllHaveCome) {
               AllOf(HasSubstr("all have come, and it does not end"), Not(HasSubstr("missing"))));
 }
 
+TEST(WatchReport, SaysWhatTheSystemSaysOfAProcess) {
+  RankSeen stopped = in_it(1, "a", 61);
+  stopped.trouble = "is stopped";
+  EXPECT_EQ(describe_ranks(call_17(), {in_it(0, "a", 61), stopped}),
+            "arrived: ranks 0, 1 on a; the process of rank 1 on a is stopped");
+}
+
+TEST(ProcessState, TellsAStoppedProcess) {
+  const pid_t child = fork();
+  if (child == 0) {
+    for (;;) pause();
+  }
+  const uint64_t began = began_of(child);
+  EXPECT_NE(began, 0u);
+  EXPECT_EQ(trouble_of(child, began), nullptr);
+  kill(child, SIGSTOP);
+  waitpid(child, nullptr, WUNTRACED);
+  EXPECT_STREQ(trouble_of(child, began), "is stopped");
+  EXPECT_EQ(trouble_of(child, began + 1), nullptr);  // another process of this id
+  kill(child, SIGKILL);
+  siginfo_t info{};
+  waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT);
+  EXPECT_STREQ(trouble_of(child, began), "is dead");
+  waitpid(child, nullptr, 0);
+  EXPECT_EQ(trouble_of(child, began), nullptr);
+  EXPECT_EQ(began_of(child), 0u);
+}
+
 TEST(WatchReport, NamesNoMoreThanSixteen) {
   std::vector<RankSeen> ranks = {in_it(0, "a", 61)};
   for (int r = 1; r < 100; ++r) ranks.push_back(elsewhere(r, "b", Doing::kData, 70));
@@ -191,7 +224,7 @@ TEST_F(FlightRecordTest, IsOnTheBoardForOthers) {
 TEST_F(FlightRecordTest, KeepsTheLastCalls) {
   FlightRecord::Line line(record_, "world", {3, 4});
   for (int i = 0; i < 100; ++i) {
-    const FlightRecord::Call call(line, CallKind::kAllReduce, 1000 + i, {});
+    const FlightRecord::Call call(&line, CallKind::kAllReduce, 1000 + i, {});
   }
   line.enter(CallKind::kBarrier, 0, {});
   const std::string text = record_->dump();

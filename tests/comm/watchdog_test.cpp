@@ -34,10 +34,10 @@ class Rank {
   }
 
   void watch(double timeout_s, double init_timeout_s, const fs::path& folder = {}) {
-    dog->configure({.limits = {.timeout_s = timeout_s, .init_timeout_s = init_timeout_s},
-                    .folder = folder,
-                    .warn = [this](const std::string& text) { say(text); },
-                    .error = [this](const std::string& text) { say(text); }});
+    const auto voice = [this](const std::string& said_now) { say(said_now); };
+    dog->set_voices(voice, voice);
+    dog->set_folder(folder);
+    dog->set_limits({.timeout_s = timeout_s, .init_timeout_s = init_timeout_s});
   }
 
   std::string said() {

@@ -51,6 +51,9 @@ config::LoadedConfig load_on_all_ranks(const comm::MpiSession& session, Log& log
   config::LoadedConfig loaded;
   comm::on_all_ranks(session, [&] { loaded = config::load_config(source, arguments.overrides); });
   agree_on_program(session, loaded);
+  const comm::CommOptions& options = loaded.values.comm;
+  session.watchdog().set_limits(
+      {.timeout_s = options.timeout.seconds, .init_timeout_s = options.init_timeout.seconds});
   for (const std::string& note : loaded.notes) log.note(note);
   return loaded;
 }
@@ -285,7 +288,27 @@ std::shared_ptr<nn::Model> make_model(const comm::MpiSession& session,
   return model;
 }
 
+namespace {
+
+// The watchdog speaks through the log while it exists.
+class Voices {
+ public:
+  Voices(const comm::MpiSession& session, Log& log) : watchdog_(session.watchdog()) {
+    watchdog_.set_voices([&log](const std::string& text) { log.warn_of_rank(text); },
+                         [&log](const std::string& text) { log.error(text); });
+  }
+  ~Voices() { watchdog_.set_voices({}, {}); }
+  Voices(const Voices&) = delete;
+  Voices& operator=(const Voices&) = delete;
+
+ private:
+  comm::Watchdog& watchdog_;
+};
+
+}  // namespace
+
 int guarded(const comm::MpiSession& session, Log& log, const std::function<int()>& body) {
+  const Voices voices(session, log);
   try {
     return body();
   } catch (const AgreedError& error) {

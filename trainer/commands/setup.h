@@ -36,8 +36,8 @@ Catalogs make_catalogs();
 config::SourceText read_config_file(const std::string& path);
 
 // A collective: rank 0 reads, all ranks parse its bytes and make sure that they are the same
-// program with the same overrides. Errors are AgreedErrors. Rank 0 says what overrides dropped from
-// the file.
+// program with the same overrides, which set the watchdog's limits. Errors are AgreedErrors. Rank 0
+// says what overrides dropped from the file.
 config::LoadedConfig load_on_all_ranks(const comm::MpiSession& session, Log& log,
                                        const ConfigArguments& arguments);
 
@@ -117,8 +117,8 @@ std::shared_ptr<nn::Model> make_model(const comm::MpiSession& session,
                                       const data::DataInfo& info, const comm::Groups& groups,
                                       torch::Device device);
 
-// The one way commands under MPI end: runs `body`; says what it threw, and returns the exit code if
-// all ranks agree on the error, or else ends the whole job.
+// The one way commands under MPI end: runs `body`, the watchdog speaking through `log`; says what
+// it threw, and returns the exit code if all ranks agree on the error, or else ends the whole job.
 int guarded(const comm::MpiSession& session, Log& log, const std::function<int()>& body);
 
 }  // namespace largo::commands

@@ -212,6 +212,7 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   parts.profile_file = directory / concat("profile.rank", session.rank(), ".json");
   Trainer trainer(std::move(parts), from.state);
   const auto finish = [&](metrics::RunStatus status, int64_t steps) {
+    session.mark(comm::Doing::kEnding, steps);
     recorder.write_summary(summarize(training, trainer, status, steps));
     recorder.end(status, steps, trainer.time_s());
   };

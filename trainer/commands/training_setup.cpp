@@ -70,9 +70,10 @@ RunInput read_run(const comm::MpiSession& session, Log& log, const ConfigArgumen
           std::move(*prepared)};
 }
 
-Training::Training(const RunInput& the_run, const comm::MpiSession& session,
+Training::Training(const RunInput& the_run, const comm::MpiSession& the_session,
                    const std::filesystem::path& log_folder)
     : run(the_run),
+      session(the_session),
       sets(load_data(run.config, run.catalogs, run.index, run.prepared.info, session)),
       resident(resident_sets(run.device.device)),
       compute({.device = run.device.device,
@@ -90,7 +91,9 @@ Training::Training(const RunInput& the_run, const comm::MpiSession& session,
       learner(make_model(session, run.config, run.catalogs, run.prepared.info, groups,
                          run.device.device),
               run.prepared.optimizer, run.config.values.train.ema,
-              run.prepared.plan.global_batch()) {}
+              run.prepared.plan.global_batch()) {
+  session.watchdog().set_folder(log_folder);
+}
 
 comm::GradientReducer Training::make_reducer(const std::vector<int64_t>& order) {
   const comm::CommOptions& options = run.config.values.comm;
@@ -114,6 +117,7 @@ Trainer::Parts Training::parts(comm::GradientReducer& reducer, optim::LrControll
     return for_device(make(run.config, run.prepared.info, sets), compute.device,
                       values.train.precision);
   };
+  const auto mark = [&in = session](comm::Doing doing, int64_t step) { in.mark(doing, step); };
   return {.plan = run.prepared.plan,
           .train = values.train,
           .eval = values.eval,
@@ -139,7 +143,8 @@ Trainer::Parts Training::parts(comm::GradientReducer& reducer, optim::LrControll
           .checkpoints = checkpoints,
           .recorder = recorder,
           .progress = progress,
-          .log = log};
+          .log = log,
+          .mark = mark};
 }
 
 std::string Training::describe_batch() const {

@@ -40,9 +40,9 @@ RunInput read_run(const comm::MpiSession& session, Log& log, const ConfigArgumen
 // All that trains, the same on every rank; members in construction order are the lifetime diagram.
 // What a run resumes from is copied into learner's state before make_reducer().
 struct Training {
-  // A collective. `log_folder` is where NCCL's own log goes; empty: nowhere. `the_run` must outlive
-  // this object.
-  Training(const RunInput& the_run, const comm::MpiSession& session,
+  // A collective. `log_folder` is where NCCL's own log goes, and the watchdog's reports; empty:
+  // nowhere. `the_run` and the session must outlive this object.
+  Training(const RunInput& the_run, const comm::MpiSession& the_session,
            const std::filesystem::path& log_folder);
   Training(const Training&) = delete;
   Training& operator=(const Training&) = delete;
@@ -61,6 +61,7 @@ struct Training {
   std::string describe_ranks() const;
 
   const RunInput& run;
+  const comm::MpiSession& session;
   data::Datasets sets;
   std::optional<data::ResidentSets> resident;
   Compute compute;

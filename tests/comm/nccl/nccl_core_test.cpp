@@ -179,5 +179,41 @@ TEST_F(EmulatedDevice, BorrowsAStream) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST_F(EmulatedDevice, RecordsWhatIsUnderWay) {
+  const World world(2);
+  const auto said = run(2, [&](int rank) {
+    const auto record = std::make_shared<comm::FlightRecord>(world.board, rank);
+    const auto stream = std::make_shared<comm::CommStream>(comm::CommStream::Options{
+        .rank = rank,
+        .world = 2,
+        .poll = std::chrono::milliseconds(2),
+        .board = world.board,
+        .line = std::make_shared<comm::FlightRecord::Line>(record, "NCCL", std::vector{0, 1})});
+    comm::NcclCore core(stream, world.id, rank, 2, 60);
+    std::vector<float> first(8), second(16);
+    ComputeStream compute;
+    std::atomic<bool> stuck = true;
+    compute.launch([&] {
+      while (stuck) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+    {
+      const comm::CallName name("bucket", 4);
+      core.all_reduce(first.data(), first.size(), ncclFloat32, compute);
+    }
+    core.all_reduce(second.data(), second.size(), ncclFloat32, compute);
+    EXPECT_EQ(record->waiting().size(), 1u);
+    const auto waiting = record->waiting();
+    if (!waiting.empty()) {
+      EXPECT_EQ(comm::to_string(waiting.front().call), "all_reduce of 32 bytes (bucket 4)");
+    }
+    stuck = false;
+    stream->synchronize(60);
+    EXPECT_TRUE(record->waiting().empty());
+    EXPECT_NE(record->dump().find("#2: all_reduce of 64 bytes, took"), std::string::npos);
+    core.finish(60);
+  });
+  EXPECT_THAT(said, Each(IsEmpty()));
+}
+
 }  // namespace
 }  // namespace largo::test
