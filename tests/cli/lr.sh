@@ -46,6 +46,12 @@ expect_err '* small.lr'
 expect_err 'o waves.lr'
 if grep -q $'\033' err; then fail "$ran: colours in a file"; fi
 
+mkdir -p other
+cp waves.yaml other/
+run 1 lr waves.yaml other/waves.yaml --at 0 --csv
+expect_code 0
+[[ $(head -n 1 out) = step,waves.yaml.lr,other/waves.yaml.lr ]] || fail "$ran: columns of one name"
+
 # What else is scheduled.
 run 1 lr small.yaml 'optimizer.momentum_schedule={kind: polynomial, end: 0.5}' \
   'optimizer.weight_decay_schedule={kind: sine, k0: 0, k1: 0.1, length: 10steps}' --at 0,5,999 --csv

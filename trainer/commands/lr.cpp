@@ -146,6 +146,15 @@ ConfigArguments sorted_arguments(const LrArguments& arguments, std::vector<std::
   return sorted;
 }
 
+// What a run file's columns are called among others: its name, or its path where names are the
+// same.
+std::string name_of(const std::string& path, const std::vector<std::string>& paths) {
+  const auto stem = [](const std::string& p) { return std::filesystem::path(p).stem().string(); };
+  const auto alike = std::count_if(paths.begin(), paths.end(),
+                                   [&](const std::string& p) { return stem(p) == stem(path); });
+  return alike == 1 ? stem(path) : path;
+}
+
 void check(const LrArguments& arguments) {
   if (arguments.every && *arguments.every < 1) {
     fail(ExitCode::kUsage, "--every ", *arguments.every, "; legal: at least 1");
@@ -180,8 +189,7 @@ int run_lr(const LrArguments& arguments) {
     const Prepared prepared =
         prepare(loaded, catalogs, data_index(loaded, catalogs, log), arguments.ranks);
     note_on_training(loaded.values, prepared, of);
-    const std::string stem = std::filesystem::path(path).stem().string();
-    auto more = columns_of(loaded.values, prepared, several ? stem + "." : std::string());
+    auto more = columns_of(loaded.values, prepared, several ? name_of(path, paths) + "." : "");
     columns.insert(columns.end(), std::make_move_iterator(more.begin()),
                    std::make_move_iterator(more.end()));
     title = several ? "learning rates" : prepared.schedule.describe();

@@ -31,7 +31,7 @@ std::optional<double> number(const std::string& text) {
 
 std::string scaled_lr(const optim::LrOptions& lr, int64_t batch, const std::string& text) {
   const std::optional<double> value = number(text);
-  if (!value) return {};
+  if (!value || *value == 0) return {};
   if (lr.scaling == optim::ScalingRule::kAdaScale) {
     return concat("× a gain of 1 to ", optim::batch_factor(lr, batch), " at batch ", batch);
   }
