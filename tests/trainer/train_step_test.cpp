@@ -202,7 +202,7 @@ TEST(TrainStep, PreciseStatisticsAreOfTheLastBatches) {
                         .precise_bn = 2};
   options.batch = {.global = 64};
   const auto found = by_name(run_toy_alone(options));
-  const torch::Tensor x = Stream(options).take({2 * 64, 2 * 64}).images;
+  const torch::Tensor x = Stream(options).take({128, 128}).images;
   const torch::Tensor y =
       torch::conv2d(x, found.at("conv1.weight"), {}, 1, 1).transpose(0, 1).flatten(1);
   EXPECT_LE(relative_error(found.at("bn1.running_mean"), y.mean(1)), 1e-10);
