@@ -116,7 +116,7 @@ usage 'overrides it' lr.base=1 --set other.yaml
 run 2 lr-find small.yaml lr.bas=1
 expect_code 78
 expect_err 'did you mean base'
-run 1 lr-find small.yaml lr.scaling=adascale optimizer.momentum=0
+run 2 lr-find small.yaml lr.scaling=adascale optimizer.momentum=0
 expect_code 78
 expect_err 'batch.global=16'
 run 2 lr-find missing.yaml
