@@ -153,12 +153,9 @@ void GradientReducer::lay_out(const std::vector<int64_t>& order) {
     }
     start += elements[b];
     const bool rides = b + 1 == buckets_.size();
-    const at::Tensor gradients =
-        buckets_[b].flat.narrow(0, 0, elements[b] - (rides ? padded(riding_elements) : 0));
-    buckets_[b].sent =
-        options_.wire_dtype
-            ? at::empty_like(gradients, gradients.options().dtype(*options_.wire_dtype))
-            : buckets_[b].flat;
+    const int64_t of_gradients = elements[b] - (rides ? padded(riding_elements) : 0);
+    buckets_[b].sent = options_.wire_dtype ? world_.allocate(of_gradients, *options_.wire_dtype)
+                                           : buckets_[b].flat;
   }
   riding_ = arena.narrow(0, total - padded(riding_elements), riding_elements);
 }

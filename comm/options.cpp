@@ -26,8 +26,8 @@ void declare_options(OptionTable& table, CommOptions& options) {
   table.add_choice<WireType>(
       "comm.dtype", options.dtype,
       {{"float32", WireType::kFloat32}, {"bfloat16", WireType::kBfloat16}},
-      {.description = "of gradients on their way between GPUs; bfloat16 halves the traffic and "
-                      "rounds at every hop"});
+      {.description = "of gradients while ranks sum them; bfloat16 halves the traffic; NCCL then "
+                      "rounds at every hop, hosts round once per node and once between nodes"});
   table.add_choice<NormCommunicator>(
       "comm.norm_communicator", options.norm_communicator,
       {{"shared", NormCommunicator::kShared}, {"own", NormCommunicator::kOwn}},
@@ -59,11 +59,6 @@ std::vector<OptionProblem> check(const CommOptions& options, bool on_gpus) {
     problems.push_back({"comm.backend",
                         "nccl works on GPUs, and this run is on the CPU "
                         "(run.device); legal here: auto, mpi"});
-  }
-  if (options.dtype == WireType::kBfloat16) {
-    problems.push_back({"comm.dtype",
-                        "bfloat16 is summed by NCCL on GPUs, and this run is on the "
-                        "CPU (run.device); legal here: float32"});
   }
   return problems;
 }

@@ -30,7 +30,7 @@ struct CommOptions {
 
 void declare_options(OptionTable& table, CommOptions& options);  // comm.*
 
-// What does not fit the device: on the CPU there is no NCCL and no bfloat16 sum.
+// What does not fit the device: on the CPU there is no NCCL.
 std::vector<OptionProblem> check(const CommOptions& options, bool on_gpus);
 
 }  // namespace largo::comm

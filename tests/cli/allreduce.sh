@@ -25,6 +25,10 @@ run 3 allreduce run.device=cpu --min 4 --max 64 --iterations 2 --json -
 expect_code 0
 python3 -c 'import json; assert json.load(open("out"))["ranks"] == 3' || fail "$ran: stdout is not the JSON alone"
 
+run 2 allreduce run.device=cpu comm.dtype=bfloat16 --min 4 --max 40000 --iterations 2
+expect_code 0
+grep -q 'all-reduce of BFloat16' out || fail "$ran does not sum bfloat16"
+
 run 1 allreduce run.device=cpu --min 4096 --max 4096 --iterations 2
 expect_code 0
 grep -q 'alone' out || fail "$ran does not say that a single rank sends nothing"
@@ -40,7 +44,7 @@ expect_code 2
 run 2 allreduce lr.base=1
 expect_code 78
 expect_err lr.base
-run 2 allreduce run.device=cpu comm.dtype=bfloat16
+run 2 allreduce run.device=cpu comm.dtype=float16
 expect_code 78
 expect_err comm.dtype
 run 2 allreduce run.device=cpu --min 4096 --max 4096 --iterations 1 --json /nowhere/table.json

@@ -19,6 +19,16 @@ for other in overlapped plain; do
   cmp runs/shared/weights.safetensors runs/$other/weights.safetensors || fail "the $other run has other bits"
 done
 
+# Gradients that travel in bfloat16 train, a little differently, with and without it.
+loss() { field "runs/$1/summary.json" final.loss; }
+run 2 train config.yaml run.name=narrow comm.dtype=bfloat16
+expect_code 0
+(ulimit -f 4000000 && run 2 train config.yaml run.name=narrow_plain comm.dtype=bfloat16 && echo "$code" >code)
+[[ $(cat code) = 0 ]] || fail "a bfloat16 run without shared memory ended with $(cat code)"
+cmp runs/narrow/weights.safetensors runs/narrow_plain/weights.safetensors || fail "sums in bfloat16 differ"
+! cmp -s runs/narrow/weights.safetensors runs/shared/weights.safetensors || fail "comm.dtype changes nothing"
+python3 -c "assert abs($(loss narrow) / $(loss shared) - 1) < 0.02" || fail "losses: $(loss narrow), $(loss shared)"
+
 # MPI's own files are its launcher's to remove; ours have no names.
 in_memory() { find /dev/shm -mindepth 1 ! -name 'vader_segment.*' | sort; }
 memory_before=$(in_memory)
