@@ -7,9 +7,19 @@
 namespace largo {
 
 std::string to_json(const RunState& state) {
-  nlohmann::ordered_json json = {{"step", state.step},         {"time_s", state.time_s},
-                                 {"world", state.world},       {"bucket_order", state.bucket_order},
-                                 {"lr_state", state.lr_state}, {"noise_scale", state.noise_scale}};
+  const RunIdentity& identity = state.identity;
+  nlohmann::ordered_json json = {{"step", state.step},
+                                 {"time_s", state.time_s},
+                                 {"identity",
+                                  {{"world", identity.world},
+                                   {"global_batch", identity.global_batch},
+                                   {"micro_batch", identity.micro_batch},
+                                   {"statistics", identity.statistics},
+                                   {"data", identity.data},
+                                   {"numerics", identity.numerics}}},
+                                 {"bucket_order", state.bucket_order},
+                                 {"lr_state", state.lr_state},
+                                 {"noise_scale", state.noise_scale}};
   if (state.best_top1) json["best_top1"] = *state.best_top1;
   return json.dump(1) + "\n";
 }
@@ -20,7 +30,13 @@ RunState run_state_from_json(std::string_view text, const std::string& where) {
     RunState state;
     json.at("step").get_to(state.step);
     json.at("time_s").get_to(state.time_s);
-    json.at("world").get_to(state.world);
+    const auto& identity = json.at("identity");
+    identity.at("world").get_to(state.identity.world);
+    identity.at("global_batch").get_to(state.identity.global_batch);
+    identity.at("micro_batch").get_to(state.identity.micro_batch);
+    identity.at("statistics").get_to(state.identity.statistics);
+    identity.at("data").get_to(state.identity.data);
+    identity.at("numerics").get_to(state.identity.numerics);
     json.at("bucket_order").get_to(state.bucket_order);
     json.at("lr_state").get_to(state.lr_state);
     json.at("noise_scale").get_to(state.noise_scale);

@@ -9,11 +9,21 @@
 
 namespace largo {
 
+// What the run that goes on must have in common with the run that was left, beside its options.
+struct RunIdentity {
+  int64_t world = 1;  // ranks
+  int64_t global_batch = 0;
+  int64_t micro_batch = 0;
+  std::string statistics = {};  // statistics_of(): what normalization takes its statistics over
+  std::string data = {};        // data::fingerprint()
+  std::string numerics = {};    // what the bits depend on: threads, instruction set, versions
+};
+
 // Plain numbers, the same on every rank.
 struct RunState {
   int64_t step = 0;   // completed updates
   double time_s = 0;  // spent training so far
-  int64_t world = 1;  // ranks that wrote it
+  RunIdentity identity = {};
   std::vector<int64_t> bucket_order =
       {};                        // of the gradient reducer: the bits of the sums depend on it
   std::string lr_state = {};     // of the LR controller

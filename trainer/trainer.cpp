@@ -438,7 +438,7 @@ void Trainer::save(int64_t completed) {
   gradients_.collect();
   const RunState state = {.step = completed,
                           .time_s = time_s(),
-                          .world = parts_.world.size(),
+                          .identity = parts_.identity,
                           .bucket_order = parts_.reducer.order(),
                           .lr_state = parts_.lr.state(),
                           .noise_scale = gradients_.state(),
@@ -452,6 +452,7 @@ void Trainer::save(int64_t completed) {
                           {.model = nn::state_tensors(parts_.model),
                            .optimizer = optimizer_state,
                            .json = to_json(state),
+                           .config = parts_.config,
                            .top1 = is_evaluated ? std::optional(evaluated_.top1) : std::nullopt});
   last_saved_s_ = time_s();
   save_is_asked_ = false;

@@ -98,6 +98,9 @@ class Trainer {
     // What ranks agree on from step to step; none: checkpoints come by steps only.
     comm::AgreedFlags* flags = nullptr;
 
+    RunIdentity identity = {};  // for checkpoints, and the configuration in YAML
+    std::string config = {};
+
     // Told what this rank is busy with, and in which step, counted from 1: for whoever watches it.
     std::function<void(comm::Doing doing, int64_t step)> mark = [](comm::Doing, int64_t) {};
 

@@ -20,11 +20,12 @@ constexpr int64_t kBroadcastBytes = int64_t{256} << 20;  // at a time: counts of
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr const char* kJson = "state.json";
+constexpr const char* kConfig = "config.yaml";
 
 // Checked, and with the files that every checkpoint has.
 CheckpointBytes read_whole(const fs::path& path) {
   CheckpointBytes files = read_checkpoint(path);
-  for (const char* name : {kModel, kOptimizer, kJson}) {
+  for (const char* name : {kModel, kOptimizer, kJson, kConfig}) {
     if (!files.contains(name)) {
       fail(ExitCode::kBadData, path.string(), " has no file ", name, " in its manifest");
     }
@@ -55,6 +56,7 @@ void Checkpointer::save(int64_t step, const State& state) {
     model_.take(state.model);
     optimizer_.take(state.optimizer);
     json_ = state.json;
+    config_ = state.config;
   });
   is_under_way_ = true;
   if (comm_.rank() != 0) return;
@@ -76,7 +78,8 @@ void Checkpointer::write(int64_t step, std::optional<double> top1) const {
   const EncodedTensors optimizer(optimizer_.tensors(), {{"format", "pt"}});
   const std::vector<CheckpointFile> files = {{kModel, model.chunks()},
                                              {kOptimizer, optimizer.chunks()},
-                                             {kJson, {std::as_bytes(std::span(json_))}}};
+                                             {kJson, {std::as_bytes(std::span(json_))}},
+                                             {kConfig, {std::as_bytes(std::span(config_))}}};
   store_.write(step, top1, files);
   store_.publish(step);
   store_.clear_up(step, options_.keep, options_.keep_best,
@@ -162,7 +165,7 @@ LoadedState Checkpointer::load(const fs::path& path) {
 
 // All ranks parse the same bytes, and so fail alike. `files` are rank 0's.
 LoadedState Checkpointer::share(CheckpointBytes& files, const fs::path& path) {
-  LoadedState state = {.path = path, .model = {}, .optimizer = {}, .json = {}};
+  LoadedState state = {.path = path, .model = {}, .optimizer = {}, .json = {}, .config = {}};
   const auto parse = [&](const char* name) {
     broadcast_bytes(files[name]);
     TensorMap tensors =
@@ -172,8 +175,13 @@ LoadedState Checkpointer::share(CheckpointBytes& files, const fs::path& path) {
   };
   state.model = parse(kModel);
   state.optimizer = parse(kOptimizer);
-  broadcast_bytes(files[kJson]);
-  state.json.assign(reinterpret_cast<const char*>(files[kJson].data()), files[kJson].size());
+  const auto text_of = [&](const char* name) {
+    const std::vector<std::byte>& bytes = files[name];
+    broadcast_bytes(files[name]);
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+  state.json = text_of(kJson);
+  state.config = text_of(kConfig);
   return state;
 }
 

@@ -26,7 +26,8 @@ namespace largo::checkpoint {
 struct State {
   NamedTensors model;  // parameters and buffers
   NamedTensors optimizer;
-  std::string json;  // step, learning-rate controller, best metrics, bucket order, …
+  std::string json;         // step, learning-rate controller, best metrics, bucket order, …
+  std::string config = {};  // of the run, YAML
   std::optional<double> top1 = {};  // on the validation set, where this step was evaluated
 };
 
@@ -35,10 +36,11 @@ struct LoadedState {
   TensorMap model;
   TensorMap optimizer;
   std::string json;
+  std::string config;
 };
 
 // Checkpoints are directories step-00000500/ in `directory` (see Store), with model.safetensors,
-// optimizer.safetensors and state.json.
+// optimizer.safetensors, state.json and config.yaml.
 //
 // Every method but take_written() and wait_for_writer() is a collective: all ranks call it, rank 0
 // alone touches the disk, and what fails there is thrown as the same AgreedError on every rank.
@@ -109,6 +111,7 @@ class Checkpointer {
   HostCopy model_;
   HostCopy optimizer_;
   std::string json_;
+  std::string config_;
   bool is_under_way_ = false;       // the same on all ranks
   std::unique_ptr<Writer> writer_;  // on rank 0, until it is joined
   std::optional<Written> ready_;    // joined, and not taken yet

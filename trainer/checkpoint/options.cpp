@@ -50,6 +50,10 @@ void declare_options(OptionTable& table, CheckpointOptions& options) {
                             "any; never starts anew; or the directory of a checkpoint",
              .effect = Effect::kOutput,
              .is_path = true});
+  table.add("checkpoint.allow", options.allow, Range<std::string>{},
+            {.description = "keys that a resumed run may change although they alter the "
+                            "trajectory, or sections of them: [lr.base, lr.policy]",
+             .effect = Effect::kOutput});
 }
 
 }  // namespace largo::checkpoint

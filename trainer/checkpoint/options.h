@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "comm/base/option_table.h"
 #include "trainer/base/duration.h"
@@ -13,9 +14,10 @@ namespace largo::checkpoint {
 
 struct CheckpointOptions {
   std::variant<Duration, Time> every = Duration{1, Duration::Unit::kEpochs};
-  int64_t keep = 2;             // newest complete ones that stay
-  bool keep_best = true;        // and the one of the highest validation top-1
-  std::string resume = "auto";  // auto | never | the folder of a checkpoint
+  int64_t keep = 2;                     // newest complete ones that stay
+  bool keep_best = true;                // and the one of the highest validation top-1
+  std::string resume = "auto";          // auto | never | the folder of a checkpoint
+  std::vector<std::string> allow = {};  // keys and sections that a resumed run may change
 };
 
 void declare_options(OptionTable& table, CheckpointOptions& options);  // checkpoint.*

@@ -16,6 +16,7 @@
 #include "trainer/checkpoint/weights.h"
 #include "trainer/commands/build_info.h"
 #include "trainer/commands/commands.h"
+#include "trainer/commands/resume.h"
 #include "trainer/commands/setup.h"
 #include "trainer/commands/training_setup.h"
 #include "trainer/config/config_print.h"
@@ -46,14 +47,10 @@ Start open_directory(const TrainArguments& arguments, const config::LoadedConfig
     const fs::path saved_file = opened->config_yaml();
     if (!fs::exists(saved_file)) return;
     const auto saved = config::load_config(read_config_file(saved_file), {});
-    const auto differences = config::trajectory_differences(saved.values, config.values);
-    if (differences.empty()) return;
-    std::string list;
-    for (const std::string& difference : differences) list += "\n  " + difference;
-    fail(ExitCode::kConfig, opened->path().string(),
-         " holds a run with another configuration:", list,
-         "\nGive this one another run.name, or start it anew with --fresh (the old directory is "
-         "kept under another name)");
+    // A run without a checkpoint has nothing that its batch or data could be compared with later.
+    const bool goes_on = opened->state() == checkpoint::RunState::kUnfinished &&
+                         !checkpoint::Store(opened->checkpoints()).complete().empty();
+    refuse_other_trajectory(opened->path().string(), saved.values, config.values, !goes_on);
   });
   std::string found;
   if (session.rank() == 0) {
@@ -91,36 +88,6 @@ int64_t peak_memory(torch::Device device, comm::Communicator& world) {
         stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
   }
   return world.all_gather(torch::full({1}, bytes, torch::kLong)).max().item<int64_t>();
-}
-
-// The checkpoint to go on from: what checkpoint.resume names, or the newest undamaged one.
-std::optional<checkpoint::LoadedState> load_checkpoint(const checkpoint::CheckpointOptions& options,
-                                                       checkpoint::Checkpointer& checkpoints) {
-  if (options.resume == "never") return std::nullopt;
-  if (options.resume == "auto") return checkpoints.load_newest();
-  return checkpoints.load(options.resume);
-}
-
-// Where training goes on.
-struct From {
-  RunState state;
-  std::optional<fs::path> checkpoint;  // none: from the start
-};
-
-// A collective: loads the checkpoint, if there is one, into the learner and the controller.
-From restore(const checkpoint::CheckpointOptions& options, checkpoint::Checkpointer& checkpoints,
-             Learner& learner, optim::LrController& controller) {
-  From from;
-  const std::optional<checkpoint::LoadedState> loaded = load_checkpoint(options, checkpoints);
-  if (!loaded) return from;
-  const fs::path& found = from.checkpoint.emplace(loaded->path);
-  as_agreed([&] {
-    checkpoint::copy_into(learner.model_state(), loaded->model, found.string());
-    checkpoint::copy_into(learner.optimizer_state(), loaded->optimizer, found.string());
-    from.state = run_state_from_json(loaded->json, (found / "state.json").string());
-    controller.restore(from.state.lr_state);
-  });
-  return from;
 }
 
 // The first lines of the run's records, and what is said on the console.
@@ -191,7 +158,8 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
       optim::make_controller(values.lr, run.prepared.schedule, run.prepared.schedule_inputs);
   checkpoint::Checkpointer checkpoints(values.checkpoint, directory / "checkpoints",
                                        *training.groups.world, log);
-  const From from = restore(values.checkpoint, checkpoints, training.learner, *controller);
+  const RunIdentity identity = identity_of(training, session);
+  const From from = restore(identity, checkpoints, training, *controller, log);
   comm::GradientReducer reducer = training.make_reducer(from.state.bucket_order);
   const std::string environment = environment_json(session, program, run.device);
   metrics::Recorder recorder(session.rank(), directory);
@@ -208,6 +176,8 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   };
   comm::AgreedFlags flags(session);
   parts.flags = &flags;
+  parts.identity = identity;
+  parts.config = config::print_config(run.config);
   parts.profile = values.run.profile;
   parts.profile_file = directory / concat("profile.rank", session.rank(), ".json");
   Trainer trainer(std::move(parts), from.state);

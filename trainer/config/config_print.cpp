@@ -154,7 +154,7 @@ std::string config_hash(const RunConfig& config) {
   return digits.data();
 }
 
-std::vector<std::string> trajectory_differences(const RunConfig& before, const RunConfig& after) {
+std::vector<KeyChange> trajectory_changes(const RunConfig& before, const RunConfig& after) {
   const Trajectory old_run = trajectory(before);
   const Trajectory new_run = trajectory(after);
   std::vector<std::string> keys = old_run.keys;
@@ -163,15 +163,21 @@ std::vector<std::string> trajectory_differences(const RunConfig& before, const R
   }
   const auto value_of = [](const Trajectory& run, const std::string& key) {
     const auto found = run.values.find(key);
-    return (found == run.values.end() ? std::nullopt : found->second).value_or("not given");
+    return found == run.values.end() ? std::nullopt : found->second;
   };
-  std::vector<std::string> differences;
+  std::vector<KeyChange> changes;
   for (const std::string& key : keys) {
-    const std::string old_value = value_of(old_run, key);
-    const std::string new_value = value_of(new_run, key);
-    if (old_value != new_value) {
-      differences.push_back(concat(key, ": ", old_value, " -> ", new_value));
-    }
+    KeyChange change = {key, value_of(old_run, key), value_of(new_run, key)};
+    if (change.before != change.after) changes.push_back(std::move(change));
+  }
+  return changes;
+}
+
+std::vector<std::string> trajectory_differences(const RunConfig& before, const RunConfig& after) {
+  std::vector<std::string> differences;
+  for (const KeyChange& change : trajectory_changes(before, after)) {
+    differences.push_back(concat(change.key, ": ", change.before.value_or("not given"), " -> ",
+                                 change.after.value_or("not given")));
   }
   return differences;
 }

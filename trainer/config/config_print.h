@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,14 @@ std::string print_table(const OptionTable& table,
 // Equal for configurations that train the same way: FNV-1a, 64 bits, 16 hexadecimal digits, over
 // the values of all keys that alter the trajectory.
 std::string config_hash(const RunConfig& config);
+
+// A key that alters the trajectory, and its values, printed; none where it has none.
+struct KeyChange {
+  std::string key;
+  std::optional<std::string> before;
+  std::optional<std::string> after;
+};
+std::vector<KeyChange> trajectory_changes(const RunConfig& before, const RunConfig& after);
 
 // "optimizer.momentum: 0.9 -> 0.95" for every key that alters the trajectory and differs.
 std::vector<std::string> trajectory_differences(const RunConfig& before, const RunConfig& after);

@@ -1,7 +1,10 @@
 #include "trainer/config/run_config.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "comm/base/suggest.h"
+#include "trainer/config/key_tree.h"
 #include "trainer/optim/scaling.h"
 
 namespace largo::config {
@@ -22,8 +25,36 @@ OptionTable make_table(RunConfig& config) {
   return table;
 }
 
+namespace {
+
+// checkpoint.allow must name keys that a resumed run could not change otherwise.
+std::vector<OptionProblem> check_allowed(const RunConfig& config) {
+  RunConfig copy = config;
+  const OptionTable table = make_table(copy);
+  std::vector<std::string> known;
+  for (const Option& option : table.options()) {
+    if (option.info.effect == Effect::kTrajectory) known.push_back(option.key);
+  }
+  std::vector<OptionProblem> problems;
+  for (const std::string& name : config.checkpoint.allow) {
+    const bool is_known = std::any_of(known.begin(), known.end(), [&](const std::string& key) {
+      return key == name || is_below(key, name);
+    });
+    if (is_known) continue;
+    const bool is_free = table.find(name) != nullptr;
+    problems.push_back(
+        {"checkpoint.allow", concat('"', name, '"',
+                                    is_free ? " alters no trajectory and may change anyway"
+                                            : " is no key or section that alters the trajectory",
+                                    "; legal: lr.base, lr.policy, …", did_you_mean(name, known))});
+  }
+  return problems;
+}
+
+}  // namespace
+
 std::vector<OptionProblem> check(const RunConfig& config) {
-  std::vector<OptionProblem> all;
+  std::vector<OptionProblem> all = check_allowed(config);
   for (auto& found :
        {check(config.data), check(config.model), check(config.batch), check(config.optimizer),
         check(config.lr), optim::check_scaling(config.lr, config.optimizer), check(config.train)}) {
