@@ -3,27 +3,27 @@
 # are; a run that goes on from any checkpoint decides as the one that went through.   plateau.sh LARGO MPIRUN
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# file NAME POLICY: 40 steps, looked at every 5, none of which is a step of the log or a checkpoint.
+# file NAME POLICY: 40 steps; looks, records and checkpoints come at steps of their own.
 file() {
   small_config "$1.yaml" 40steps
-  sed -i -e "s/^lr: .*/lr: {base: 0.05, base_batch: 32, policy: {every: 5steps, $2}}/" \
-    -e 's/log_every: [^,]*, eval_every: [^}]*/log_every: 3steps, eval_every: 40steps/' \
+  sed -i -e "s/^lr: .*/lr: {base: 0.05, base_batch: 32, policy: {$2}}/" \
+    -e 's/log_every: [^,]*, eval_every: [^}]*/log_every: 4steps, eval_every: 40steps/' \
     -e 's/^checkpoint: .*/checkpoint: {every: 7steps, keep: 10}/' "$1.yaml"
 }
-file reduce 'kind: plateau_reduce, patience: 0, threshold: 0.05, factor: 0.7'
+file reduce 'every: 5steps, kind: plateau_reduce, patience: 0, threshold: 0.05, factor: 0.7'
 levels='levels: [{base: 0.2}, {base: 0.1}, {}, {base: 0.02}]'
-file change "kind: plateau_change, metric: val_top1, window: 2, threshold: 0.9, cooldown: 0, first: 2, up_before: 0.5, $levels"
-file losses 'kind: plateau_reduce, metric: train_loss, patience: 0, threshold: 0, factor: 0.7'
-sed -i 's/limit: 256/limit: 256, mixup: 0.8/' losses.yaml  # so that the loss goes up, too
+file change "every: 5steps, kind: plateau_change, metric: val_top1, window: 2, threshold: 0.9, cooldown: 0, first: 2, up_before: 0.5, $levels"
+file losses 'every: 10steps, kind: plateau_reduce, metric: train_loss, patience: 0, threshold: 0.5, factor: 0.7'
+sed -i 's/limit: 256/limit: 256, mixup: 0.8/' losses.yaml
 
-# numbers NAME: step and learning rate of the records of every third step; fails where another has a step twice.
+# numbers NAME: step and learning rate of the records of every fourth step; fails where another has a step twice.
 numbers() {
   python3 - "$1" <<'PY'
 import json, sys
 lrs = {}
 for line in open(f"runs/{sys.argv[1]}/metrics.jsonl"):
     event = json.loads(line)
-    if event["event"] == "train" and event["step"] % 3 == 0:
+    if event["event"] == "train" and event["step"] % 4 == 0:
         lrs[event["step"]] = event["lr"]
 for step, lr in sorted(lrs.items()):
     print(step, repr(lr))
