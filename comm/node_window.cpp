@@ -94,6 +94,7 @@ std::shared_ptr<NodeWindow> NodeWindow::make(MPI_Comm comm, std::optional<int> n
                           mates.get()),
             "MPI_Allgather");
   parts.others.reserve(keys.size());
+  parts.setup.segments.reserve(keys.size());
   for (int r = 0; r < ranks; ++r) {
     attempt([&] {
       if (r == place) {
@@ -160,13 +161,13 @@ void NodeWindow::sum_bfloat16_between_nodes(std::byte* part, int64_t elements, W
   const auto bytes = element_bytes(WindowType::kBfloat16);
   const Shares shares(elements, nodes);
   const int count = shares.counts[me];
-  std::vector<std::byte> arrived(static_cast<size_t>(count * nodes * bytes));
+  std::vector<std::byte> arrived(static_cast<size_t>(bytes * count * nodes));
   const std::vector<int> counts(nodes, count);
   std::vector<int> starts(nodes);
   std::vector<const std::byte*> inputs(nodes);
   for (int n = 0; n < nodes; ++n) {
     starts[n] = n * count;
-    inputs[n] = arrived.data() + n * count * bytes;
+    inputs[n] = arrived.data() + bytes * count * n;
   }
   mpi_check(MPI_Alltoallv(part, shares.counts.data(), shares.starts.data(), MPI_UINT16_T,
                           arrived.data(), counts.data(), starts.data(), MPI_UINT16_T, lane_.get()),

@@ -101,7 +101,7 @@ int64_t resident_kb(const SharedSegment& segment) {
   bool inside = false;
   int64_t total = 0;
   while (std::getline(maps, line)) {
-    if (line.find("-") < line.find(":") && line.find(" ") != std::string::npos &&
+    if (line.find('-') < line.find(':') && line.find(' ') != std::string::npos &&
         std::isxdigit(static_cast<unsigned char>(line[0])) &&
         line.find("kB") == std::string::npos) {
       inside = line.starts_with(begin.str());

@@ -66,6 +66,7 @@ void check(WindowType type, WindowOp op, const std::vector<std::vector<T>>& inpu
     std::vector<T> other(expected.size() + 1, mark);
     copies[0].push_back(mark);
     std::vector<const std::byte*> from;
+    from.reserve(copies.size());
     for (const auto& copy : copies) from.push_back(reinterpret_cast<const std::byte*>(copy.data()));
     combine(type, op, from,
             {reinterpret_cast<std::byte*>(copies[0].data()),

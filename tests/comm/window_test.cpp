@@ -51,7 +51,7 @@ void run_ranks(int ranks, const std::function<void(int)>& body) {
 }
 
 float value_of(int rank, int64_t i, int64_t salt) {
-  return static_cast<float>((i * 7 + salt) % 1000 + rank * 3);
+  return static_cast<float>((i * 7 + salt) % 1000 + int64_t{3} * rank);
 }
 
 // Fills, sums and checks `elements` floats at `place`; the number of wrong ones.
@@ -88,7 +88,8 @@ TEST_P(WindowOfRanks, SumsTensorsOfTheSegmentAndOthers) {
       wrong += count_wrong_sums(window, elsewhere.data(), elements, rank, ranks, 2);
       wrong += count_wrong_sums(window, rank % 2 == 1 ? inside : elsewhere.data(), elements, rank,
                                 ranks, 3);
-      wrong += count_wrong_sums(window, inside + 1000 * rank + 1, elements, rank, ranks, 4);
+      wrong +=
+          count_wrong_sums(window, inside + int64_t{1000} * rank + 1, elements, rank, ranks, 4);
     }
   });
   EXPECT_EQ(wrong, 0);
@@ -218,15 +219,16 @@ class Nodes {
       for (int r = 0; r < sizes_[node]; ++r) places.emplace_back(static_cast<int>(node), r);
     }
     run_ranks(static_cast<int>(places.size()), [&](int rank) {
-      const auto [node, place] = places[rank];
+      const int node = places[rank].first;
+      const int place = places[rank].second;
       Window window(segments_[node]->setup(place, lanes_));
       // The peers of a lane are a window of their own.
       std::unique_ptr<Window> lane;
       if (place < lanes_) {
         WindowSetup setup = peers_->setup(0);
         const auto nodes = static_cast<int>(sizes_.size());
-        setup.segments = {setup.segments.begin() + place * nodes,
-                          setup.segments.begin() + (place + 1) * nodes};
+        setup.segments = {setup.segments.begin() + int64_t{place} * nodes,
+                          setup.segments.begin() + (int64_t{place} + 1) * nodes};
         setup.rank = node;
         lane = std::make_unique<Window>(setup);
       }
