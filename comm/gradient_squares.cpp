@@ -5,6 +5,8 @@
 #include <c10/core/GradMode.h>
 
 #include <array>
+#include <cfloat>
+#include <cmath>
 #include <utility>
 
 namespace largo::comm {
@@ -83,7 +85,9 @@ void GradientSquares::store(const at::Tensor& slot) {
   if (elsewhere_.defined()) {
     slot.copy_(elsewhere_);
   } else {
-    slot.fill_(on_host_);
+    // fill_ throws for what the dtype cannot hold; a diverged run must be told as such.
+    const bool too_large = slot.scalar_type() == at::kFloat && on_host_ > FLT_MAX;
+    slot.fill_(too_large ? INFINITY : on_host_);
   }
 }
 

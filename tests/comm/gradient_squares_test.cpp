@@ -165,6 +165,9 @@ TEST(GradientSquares, OfFloatsAreSummedInDoublePrecision) {
   torch::Tensor slot = torch::zeros({1}, torch::kDouble);
   squares.store(slot);
   EXPECT_NEAR(slot.item<double>() / (double{1e25F} * double{1e25F}), 1, 1e-14);
+  torch::Tensor of_floats = torch::zeros({1}, torch::kFloat);
+  squares.store(of_floats);
+  EXPECT_EQ(of_floats.item<float>(), std::numeric_limits<float>::infinity());
 
   squares.begin_step();
   squares.begin_micro_batch(2);
