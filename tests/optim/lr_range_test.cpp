@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -125,6 +127,47 @@ TEST(LrRange, AValleyAtTheStartIsWithinTheRange) {
   EXPECT_EQ(valley(std::vector<double>{2, 1}), 0U);
   EXPECT_EQ(valley(std::vector<double>{5, 4, 3, 2, 1, 0}), 2U);
   EXPECT_EQ(valley(std::vector<double>{5, 5, 5, 5, 5, 5, 4}), 4U);  // equal losses do not fall
+}
+
+// fastai's valley as it is published: the longest falling run that ends at each point, from all the
+// points before it.
+size_t published_valley(const std::vector<double>& losses) {
+  std::vector<int64_t> falling(losses.size(), 1);
+  size_t end = 0;
+  for (size_t i = 0; i < losses.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (losses[i] < losses[j]) falling[i] = std::max(falling[i], falling[j] + 1);
+    }
+    if (falling[i] > falling[end]) end = i;
+  }
+  if (end == 0) return 0;
+  const double third = static_cast<double>(falling[end]) / 3;
+  const int64_t index = static_cast<int64_t>(end) - falling[end] + static_cast<int64_t>(third) +
+                        static_cast<int64_t>(third / 2);
+  return static_cast<size_t>(std::max<int64_t>(index, 0));
+}
+
+// Few different losses, so that many are equal; many, so that none are; falling, level and rising.
+TEST(LrRange, TheValleyIsThePublishedOne) {
+  std::minstd_rand random(1);
+  for (int trial = 0; trial < 3000; ++trial) {
+    const size_t count = 1 + random() % 120;
+    const auto different = static_cast<double>(trial % 2 == 0 ? 2 + random() % 30 : 1'000'000);
+    const double trend = (trial % 3 - 1) * 0.02 * different;
+    std::vector<double> losses(count);
+    for (size_t i = 0; i < count; ++i) {
+      const auto noise = static_cast<double>(random() % static_cast<uint64_t>(different));
+      losses[i] = std::floor(noise + trend * static_cast<double>(i));
+    }
+    ASSERT_EQ(valley(losses), published_valley(losses)) << testing::PrintToString(losses);
+  }
+}
+
+// Pair by pair it would take an hour, which no test may.
+TEST(LrRange, TheValleyOfMillionsOfPoints) {
+  std::vector<double> losses(3'000'000);
+  for (size_t i = 0; i < losses.size(); ++i) losses[i] = -static_cast<double>(i);
+  EXPECT_EQ(valley(losses), 1'500'000U - 1);  // one before the first, a third, half a third
 }
 
 TEST(LrRange, StopsWhereTheLossDiverges) {

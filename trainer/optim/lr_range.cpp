@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <iterator>
 
 #include "comm/base/error.h"
@@ -168,17 +169,24 @@ Suggestion suggest(SuggestionKind kind, const RangeTest& test) {
 }
 
 size_t valley(std::span<const double> losses) {
-  std::vector<int64_t> falling(losses.size(), 1);  // the longest falling run that ends here
-  size_t end = 0;
-  for (size_t i = 1; i < losses.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) {
-      if (losses[i] < losses[j]) falling[i] = std::max(falling[i], falling[j] + 1);
+  // lasts[k]: the highest loss that a falling run of k + 1 points so far ends with; falls with k.
+  std::vector<double> lasts;
+  lasts.reserve(losses.size());
+  size_t end = 0;  // where the longest run first ends
+  for (size_t i = 0; i < losses.size(); ++i) {
+    // The longest run that losses[i] can go on: it becomes the end of one that is a point longer.
+    const auto place = std::lower_bound(lasts.begin(), lasts.end(), losses[i], std::greater<>());
+    if (place == lasts.end()) {
+      lasts.push_back(losses[i]);
+      end = i;
+    } else {
+      *place = losses[i];
     }
-    if (falling[i] > falling[end]) end = i;
   }
   if (end == 0) return 0;
-  const int64_t start = static_cast<int64_t>(end) - falling[end];
-  const double third = static_cast<double>(falling[end]) / 3;
+  const auto length = static_cast<int64_t>(lasts.size());
+  const int64_t start = static_cast<int64_t>(end) - length;
+  const double third = static_cast<double>(length) / 3;
   const int64_t index = start + static_cast<int64_t>(third) + static_cast<int64_t>(third / 2);
   return static_cast<size_t>(std::max<int64_t>(index, 0));
 }

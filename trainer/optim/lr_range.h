@@ -81,10 +81,11 @@ std::string word_of(SuggestionKind kind);
 // deviation between batches, which the differences of successive losses tell.
 Suggestion suggest(SuggestionKind kind, const RangeTest& test);
 
-// The functions themselves, of at least one point each; indices into the points.
+// The functions themselves, of at least one point each, all finite; indices into the points.
 //
 // Two thirds of the way (a third, and half a third) into the longest run of points, not necessarily
-// neighbours, whose losses fall strictly; `start` may be one before the first, as published.
+// neighbours, whose losses fall strictly; `start` may be one before the first, as published. In
+// n log n steps for n points.
 size_t valley(std::span<const double> losses);
 // Where the loss falls fastest with the logarithm of the LR; of two points or more.
 size_t steepest(std::span<const double> lrs, std::span<const double> losses);
