@@ -48,10 +48,42 @@ sed "s/^lr: .*/lr: {base_batch: 16, policy: {kind: piecewise, pieces: [{until: 1
   small.yaml >found_pieces.yaml
 run 1 lr-find found_pieces.yaml
 expect_code 0
-expect_err 'the pieces of the policy have levels of their own'
+expect_err 'pieces of lr.policy have learning rates of their own: multiply'
 [[ $(sed -n 2p out) = valley*- ]] || fail "$ran: a base where there is none"
 run 1 lr-find found_pieces.yaml --set other.yaml
 expect_code 2
+
+# lr.base is only one of several levels, and not the greatest.
+for policy in 'kind: piecewise, pieces: [{until: 10steps, base: 1.0, policy: constant}, {policy: constant}]' \
+  'kind: piecewise, pieces: [{until: 5steps, policy: constant}, {policy: {kind: piecewise, pieces: [{base: 1.0, policy: constant}]}}]' \
+  "kind: piecewise, pieces: [{until: 10steps, policy: constant}, {policy: $cycle}]" \
+  'kind: plateau_change, every: 5steps, first: 1, levels: [{base: 0.2}, {}]'; do
+  sed "s/^lr: .*/lr: {base: 0.05, base_batch: 16, policy: {$policy}}/" small.yaml >found_mixed.yaml
+  run 1 lr-find found_mixed.yaml
+  expect_code 0
+  expect_err 'of lr.policy have learning rates of their own beside those that start from lr.base: multiply all'
+  [[ $(sed -n 2p out) = valley*- ]] || fail "$ran ($policy): a base that is not the greatest"
+  run 1 lr-find found_mixed.yaml --set other.yaml
+  expect_code 2
+  expect_err 'no one number of the file is the base'
+  [[ ! -e other.yaml ]] || fail "$ran ($policy): wrote a base that is not the greatest"
+done
+policy='kind: piecewise, pieces: [{until: 10steps, policy: constant}, {policy: cosine}]'
+sed "s/^lr: .*/lr: {base: 0.05, base_batch: 16, policy: {$policy}}/" small.yaml >found_mixed.yaml
+run 1 lr-find found_mixed.yaml --set found_other.yaml
+expect_code 0
+read -r _ _ base < <(sed -n 2p out)
+grep -qxF "lr: {base: $base, base_batch: 16, policy: {$policy}}" found_other.yaml || fail "$ran: --set did not set lr.base"
+
+# A base that is not legal beside the rest of the file: no file, but the answer.
+sed "s/^lr: .*/lr: {base_batch: 16, policy: {kind: triangular, length: 5steps, k0: 50, k1: 100}}/" small.yaml >found_floor.yaml
+run 2 lr-find found_floor.yaml --json found_floor.json --set other.yaml
+expect_code 78
+expect_err '--set: other.yaml is not written, because of lr.policy.k1'
+expect_err 'is below k0'
+[[ $(head -1 out) = *lr.policy.k1 && $(sed -n 2p out) = valley* ]] || fail "$ran: the answer is lost"
+[[ $(field found_floor.json suggestions.valley.effective_lr) = 0.* ]] || fail "$ran: the JSON is lost"
+[[ ! -e other.yaml ]] || fail "$ran: wrote a file that is not legal"
 
 # One ramp point apart at most, on any number of ranks and with accumulation.
 tests=0
@@ -123,6 +155,7 @@ run 2 lr-find missing.yaml
 expect_code 66
 run 1 lr-find small.yaml --json missing/found.json
 expect_code 74
+[[ $(sed -n 2p out) = valley* ]] || fail "$ran: the answer is lost"
 [[ ! -e runs ]] || fail "a run directory was made"
 
 # Stopped: gone without a trace.

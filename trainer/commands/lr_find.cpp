@@ -57,9 +57,7 @@ optim::Ramp ramp_of(const LrFindArguments& arguments, const std::string& optimiz
 void check_set(const LrFindArguments& arguments, const RunInput& run, const BaseOfLr& base) {
   if (arguments.set.empty()) return;
   if (base.key.empty()) {
-    wrong_argument(
-        "--set: the pieces of lr.policy have levels of their own, so no one number of "
-        "the file is the base");
+    wrong_argument("--set: ", base.why_not, ", so no one number of the file is the base");
   }
   if (run.config.provenance.of(base.key).kind == config::Origin::Kind::kOverride) {
     wrong_argument("--set changes ", base.key, " in a copy of ", arguments.config.path,
@@ -70,26 +68,58 @@ void check_set(const LrFindArguments& arguments, const RunInput& run, const Base
   }
 }
 
-// The file with the base that the LR means, once it has been seen to read back as that.
+// The run file's text with the base that the LR means, once it has been seen to read back as that.
+// Throws Error{kConfig} where it does not: the base may not be legal beside the file's other
+// values.
+std::string text_with_base(const LrFindArguments& arguments, const RunInput& run,
+                           const BaseOfLr& base, double lr) {
+  const std::string number = base.text(lr);
+  try {
+    std::string text = config::with_value(run.config.provenance.file, base.key, number);
+    const config::LoadedConfig copy =
+        config::load_config({arguments.set, text}, arguments.config.overrides);
+    const optim::LrOptions& read = copy.values.lr;
+    const double now = base.key == "lr.base" ? read.base.value_or(0) : read.policy.k1;
+    if (lr_text(now) != number) fail(ExitCode::kInternal, "it reads back as ", now);
+    return text;
+  } catch (const Error& error) {
+    fail(error.code(), "--set: ", arguments.set, " is not written, because of ", base.key, " ",
+         number, " in it: ", error.what());
+  }
+}
+
 void write_config(const LrFindArguments& arguments, const RunInput& run, const BaseOfLr& base,
                   double lr, Log& log) {
-  const config::SourceText& file = run.config.provenance.file;
-  const std::string text = config::with_value(file, base.key, base.text(lr));
-  const config::LoadedConfig copy =
-      config::load_config({arguments.set, text}, arguments.config.overrides);
-  const optim::LrOptions& read = copy.values.lr;
-  const double now = base.key == "lr.base" ? read.base.value_or(0) : read.policy.k1;
-  if (lr_text(now) != base.text(lr)) {
-    fail(ExitCode::kInternal, "--set: ", base.key, " would be ", now, " instead of ",
-         base.text(lr));
-  }
-  write_file_atomically(arguments.set, text);
-  log.note(concat(arguments.set, ": ", file.name, " with ", base.key, " ", base.text(lr)));
+  write_file_atomically(arguments.set, text_with_base(arguments, run, base, lr));
+  log.note(concat(arguments.set, ": ", run.config.provenance.file.name, " with ", base.key, " ",
+                  base.text(lr)));
   if (!arguments.config.overrides.empty()) {
     log.note(
         "the other key=value of this command line are not in it: give them to the training "
         "too");
   }
+}
+
+// The test's answer comes before the files, any of which may turn out not to be writable.
+void print_answer(const RangeReport& report, Log& log, bool to_stdout) {
+  for (const std::string& sentence : report.why_not()) log.note(sentence);
+  if (!report.suggestions.front().suggestion.lr) return;
+  if (report.accuracy && !report.accuracy->falls) {
+    log.note(
+        "the accuracy does not fall within the range: high is where the test ended; try a "
+        "higher --to");
+  }
+  log.note(describe_base(report.run, report.base));
+  if (!to_stdout) return;
+  std::fputs(report.table().c_str(), stdout);
+  std::fflush(stdout);
+}
+
+void write_files(const LrFindArguments& arguments, const RangeReport& report, Log& log) {
+  if (!arguments.json.empty()) write_file_atomically(arguments.json, report.json());
+  if (!arguments.plot.empty()) write_file_atomically(arguments.plot, report.plot());
+  const std::optional<double>& lr = report.suggestions.front().suggestion.lr;
+  if (!arguments.set.empty() && lr) write_config(arguments, report.run, report.base, *lr, log);
 }
 
 std::vector<NamedSuggestion> suggestions_of(const LrFindArguments& arguments,
@@ -152,22 +182,10 @@ int find(const LrFindArguments& arguments, const comm::MpiSession& session, Log&
     report.accuracy = optim::accuracy_range(test, run.prepared.plan.global_batch());
   }
   report.suggestions = suggestions_of(arguments, test, report.accuracy);
-  const optim::Suggestion& answer = report.suggestions.front().suggestion;
-  comm::on_rank_zero(session, [&] {
-    if (!arguments.json.empty()) write_file_atomically(arguments.json, report.json());
-    if (!arguments.plot.empty()) write_file_atomically(arguments.plot, report.plot());
-    if (!arguments.set.empty() && answer.lr) write_config(arguments, run, base, *answer.lr, log);
-  });
-  for (const std::string& sentence : report.why_not()) log.note(sentence);
-  if (report.accuracy && answer.lr && !report.accuracy->falls) {
-    log.note(
-        "the accuracy does not fall within the range: high is where the test ended; try a "
-        "higher --to");
-  }
-  if (!answer.lr) return static_cast<int>(ExitCode::kNumerical);
-  log.note(describe_base(run, base));
-  if (session.rank() == 0) std::fputs(report.table().c_str(), stdout);
-  return 0;
+  print_answer(report, log, session.rank() == 0);
+  comm::on_rank_zero(session, [&] { write_files(arguments, report, log); });
+  const bool found = report.suggestions.front().suggestion.lr.has_value();
+  return found ? 0 : static_cast<int>(ExitCode::kNumerical);
 }
 
 }  // namespace

@@ -63,6 +63,26 @@ ordered_json suggestion_json(const RangeReport& report, const optim::Suggestion&
   return json;
 }
 
+const std::vector<optim::PolicyPiece>& parts_of(const optim::PolicyOptions& policy) {
+  return policy.kind == optim::PolicyKind::kPlateauChange ? policy.plateau.levels : policy.pieces;
+}
+
+// Whether all of the policy follows from the base beside it: the schedule's greatest LR may come
+// from any piece or level.
+bool has_one_base(const optim::PolicyOptions& policy) {
+  const std::vector<optim::PolicyPiece>& parts = parts_of(policy);
+  return !optim::is_cycle(policy.kind) &&
+         std::all_of(parts.begin(), parts.end(), [](const optim::PolicyPiece& part) {
+           return !part.base && has_one_base(part.policy);
+         });
+}
+
+std::string why_no_base(const optim::PolicyOptions& policy) {
+  const bool of_levels = policy.kind == optim::PolicyKind::kPlateauChange;
+  return concat(of_levels ? "levels" : "pieces", " of lr.policy have learning rates of their own",
+                optim::uses_base(policy) ? " beside those that start from lr.base" : "");
+}
+
 // Points above it only hide the others: the loss is drawn up to a third more than its fall above
 // where it started.
 double highest_drawn(const std::vector<optim::RangePoint>& points) {
@@ -97,8 +117,10 @@ BaseOfLr base_of_lr(const RunInput& run) {
                  " (lr.base_batch), where the gain is 1")}});
   }
   const optim::LrSchedule& schedule = run.prepared.schedule;
-  BaseOfLr base = {
-      .key = {}, .factor = schedule.factor(), .total_steps = run.prepared.plan.total_steps()};
+  BaseOfLr base = {.key = {},
+                   .why_not = {},
+                   .factor = schedule.factor(),
+                   .total_steps = run.prepared.plan.total_steps()};
   double greatest = schedule.lr(0);
   for (int64_t step = 1; step < base.total_steps; ++step) {
     const double at = schedule.lr(static_cast<double>(step));
@@ -110,16 +132,19 @@ BaseOfLr base_of_lr(const RunInput& run) {
   base.greatest_over_peak = greatest / schedule.peak();
   if (optim::is_cycle(lr.policy.kind)) {
     base.key = "lr.policy.k1";
-  } else if (optim::uses_base(lr.policy)) {
+  } else if (has_one_base(lr.policy)) {
     base.key = "lr.base";
+  } else {
+    base.why_not = why_no_base(lr.policy);
   }
   return base;
 }
 
 std::string describe_base(const RunInput& run, const BaseOfLr& base) {
   if (base.key.empty()) {
-    return "the pieces of the policy have levels of their own: multiply them so that the greatest "
-           "is the effective LR";
+    return concat(base.why_not, ": multiply all of them so that the greatest, times ", base.factor,
+                  " (lr.scaling ", optim::word_of(run.config.values.lr.scaling),
+                  "), is the effective LR");
   }
   const optim::LrOptions& lr = run.config.values.lr;
   const int64_t batch = run.prepared.plan.global_batch();

@@ -13,8 +13,9 @@ namespace largo::commands {
 
 // The number of the run file that an effective LR follows from.
 struct BaseOfLr {
-  std::string key;    // lr.base, lr.policy.k1; empty: the policy's pieces have levels of their own
-  double factor = 1;  // of the scaling rule: effective = base * factor
+  std::string key;                // lr.base, lr.policy.k1; empty: there is no such number
+  std::string why_not;            // where there is none: "pieces of lr.policy have …"
+  double factor = 1;              // of the scaling rule: effective = base * factor
   int64_t total_steps = 0;        // of the run
   int64_t greatest_at = 0;        // the first step with the schedule's greatest LR
   double greatest_over_peak = 1;  // 1 but where the policy stays below base * factor, or rises
