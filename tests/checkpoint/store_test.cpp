@@ -205,6 +205,58 @@ int kills() {
   return given == nullptr ? 60 : std::atoi(given);
 }
 
+// A kill at any place of publish(): nothing but the old one has DONE until the new one has.
+TEST_F(StoreTest, TheOneBeingReplacedStaysUntilTheNewOneIsThere) {
+  save(5, {}, "old");
+  const fs::path replaced = store_.path_of(5).string() + ".tmp-replaced-17";
+  fs::rename(store_.path_of(5), replaced);
+  EXPECT_THAT(store_.complete(), ElementsAre(replaced));
+  fs::create_directory(store_.path_of(5));
+  put(store_.path_of(5) / "DONE.next", "");
+  EXPECT_THAT(store_.complete(), ElementsAre(replaced));
+  EXPECT_EQ(text_of(read_checkpoint(replaced).at("model")), "old and more");
+  save_and_clear_up(6, 2);
+  EXPECT_THAT(names(), UnorderedElementsAre("step-00000005", "step-00000006"));
+  EXPECT_EQ(text_of(read_checkpoint(store_.path_of(5)).at("model")), "old and more");
+
+  fs::remove_all(folder_.path());
+  fs::create_directory(folder_.path());
+  save(5, {}, "old");
+  fs::rename(store_.path_of(5), replaced);
+  save_and_clear_up(4, 1);  // of a course that went back to before it
+  EXPECT_THAT(names(), UnorderedElementsAre("step-00000004", "step-00000005.abandoned"));
+
+  save(5, {}, "old");
+  fs::rename(store_.path_of(5), replaced);
+  save(5, {}, "new");
+  EXPECT_THAT(store_.complete(), ElementsAre(store_.path_of(5), store_.path_of(4)));
+  EXPECT_EQ(text_of(read_checkpoint(store_.path_of(5)).at("model")), "new and more");
+}
+
+// A child that saves one step again and again leaves it whole, wherever it is killed.
+TEST_F(StoreTest, AKillAnywhereInReplacingLeavesOneWhole) {
+  save(1);
+  std::mt19937 random(11);
+  int set_aside = 0;
+  for (int trial = 0; trial < kills(); ++trial) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      while (true) {
+        save(1);
+        store_.clear_up(1, 1, true, [](const std::string&) {});
+      }
+    }
+    ::usleep(std::uniform_int_distribution<unsigned>(500, 4000)(random));
+    ::kill(child, SIGKILL);
+    ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+    const std::vector<fs::path> complete = store_.complete();
+    ASSERT_EQ(complete.size(), 1U) << trial;
+    EXPECT_EQ(read_checkpoint(complete.front()).size(), 2U) << complete.front();
+    set_aside += complete.front() == store_.path_of(1) ? 0 : 1;
+  }
+  RecordProperty("kills_inside_a_replacement", set_aside);
+}
+
 // The child saves step after step, and is killed somewhere in it. What it reported as saved is
 // there, and the newest checkpoint can always be read.
 TEST_F(StoreTest, AKillAnywhereLeavesTheNewestCheckpointWhole) {

@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kPrefix = "step-";
-constexpr const char* kNextDone = "DONE.next";  // DONE before it counts
+constexpr const char* kNextDone = "DONE.next";       // DONE before it counts
+constexpr const char* kReplaced = ".tmp-replaced-";  // then the process
 constexpr uint64_t kMaxMarkBytes = 1 << 10;
 
 std::string folder_name(int64_t step) {
@@ -40,19 +41,41 @@ std::optional<int64_t> step_of(const std::string& name) {
   return step;
 }
 
+// The step whose checkpoint was set aside under this name, to be replaced.
+std::optional<int64_t> replaced_step_of(const std::string& name) {
+  const size_t end = name.find(kReplaced);
+  if (end == std::string::npos) return std::nullopt;
+  return step_of(name.substr(0, end));
+}
+
 struct Found {
   int64_t step;
   fs::path path;
   bool is_complete;
 };
 
-// Of the highest step first. None where the directory is not there.
+// Of the highest step first. None where the directory is not there. Where a process was killed
+// while it replaced a checkpoint, the old one is still that step's.
 std::vector<Found> find_checkpoints(const fs::path& directory) {
   std::vector<Found> found;
   if (!fs::exists(directory)) return found;
+  std::vector<Found> replaced;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    const std::optional<int64_t> step = step_of(entry.path().filename().string());
-    if (step) found.push_back({*step, entry.path(), fs::exists(entry.path() / kDoneFile)});
+    const std::string name = entry.path().filename().string();
+    const bool is_complete = fs::exists(entry.path() / kDoneFile);
+    if (const auto step = step_of(name)) {
+      found.push_back({*step, entry.path(), is_complete});
+    } else if (const auto old = replaced_step_of(name); old && is_complete) {
+      replaced.push_back({*old, entry.path(), true});
+    }
+  }
+  for (const Found& old : replaced) {
+    const bool is_there = std::any_of(found.begin(), found.end(), [&](const Found& one) {
+      return one.step == old.step && one.is_complete;
+    });
+    if (is_there) continue;
+    std::erase_if(found, [&](const Found& one) { return one.step == old.step; });
+    found.push_back(old);
   }
   std::sort(found.begin(), found.end(),
             [](const Found& a, const Found& b) { return a.step > b.step; });
@@ -166,10 +189,14 @@ void Store::write(int64_t step, std::optional<double> top1,
 void Store::publish(int64_t step) const {
   const fs::path path = path_of(step);
   const fs::path temporary = temporary_folder(step);
-  const fs::path replaced = path.string() + concat(".tmp-replaced-", ::getpid());
+  const fs::path replaced = path.string() + concat(kReplaced, ::getpid());
   try {
-    fs::remove_all(replaced);
-    if (fs::exists(path)) fs::rename(path, replaced);
+    if (fs::exists(path / kDoneFile)) {
+      fs::remove_all(replaced);
+      fs::rename(path, replaced);
+    } else {
+      fs::remove_all(path);  // what a killed process left
+    }
     fs::rename(temporary, path);
     sync_directory(directory_);
     fs::rename(path / kNextDone, path / kDoneFile);
@@ -190,7 +217,13 @@ void Store::clear_up(int64_t step, int64_t keep, bool keep_best,
                      const std::function<void(const std::string&)>& warn) const noexcept {
   try {
     std::vector<Found> found = find_checkpoints(directory_);
-    for (const Found& one : found) {
+    for (Found& one : found) {
+      const fs::path path = path_of(one.step);
+      if (one.path != path) {  // set aside by a process that was killed
+        fs::remove_all(path);
+        fs::rename(one.path, path);
+        one.path = path;
+      }
       if (one.step <= step || !one.is_complete) continue;
       const fs::path name = free_abandoned_name(one.path);
       fs::rename(one.path, name);

@@ -18,7 +18,8 @@ namespace largo::checkpoint {
 // Directories step-00000500/ in one directory, each with the files it was given, manifest.json, and
 // DONE, which is written last: without it there is no checkpoint. One process writes at a time (the
 // run's lock, RunDirectory, sees to that); it may be killed anywhere, and older checkpoints are as
-// they were.
+// they were. One that it was replacing keeps the name that it was set aside under,
+// step-00000500.tmp-replaced-….
 class Store {
  public:
   explicit Store(std::filesystem::path directory) : directory_(std::move(directory)) {}
