@@ -148,7 +148,7 @@ std::string describe_base(const RunInput& run, const BaseOfLr& base) {
   }
   const optim::LrOptions& lr = run.config.values.lr;
   const int64_t batch = run.prepared.plan.global_batch();
-  const std::string scaled =
+  std::string scaled =
       lr.scaling == optim::ScalingRule::kNone
           ? concat("effective LR = ", base.key, " (no scaling rule)")
           : concat("effective LR = ", base.key, " x ", base.factor, " (lr.scaling ",
