@@ -17,7 +17,9 @@ std::string no_noise(const std::string& who, const BatchPlan& plan) {
   const int64_t parts = plan.world() * plan.accumulation();
   if (parts == 1) {
     return concat(who, " compares micro-batches, of which a step has only one, of ",
-                  plan.global_batch(), " samples; legal: several ranks, or batch.max_micro: ",
+                  plan.global_batch(),
+                  " samples; legal: several ranks (largo lr and config check: --ranks N), or "
+                  "batch.max_micro: ",
                   std::max<int64_t>(plan.global_batch() / 2, 1), " or less");
   }
   return concat(who, " compares micro-batches of one size, but ", plan.describe(),

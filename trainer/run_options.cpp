@@ -180,10 +180,12 @@ std::vector<OptionProblem> check(const TrainOptions& options) {
 }
 
 void declare_options(OptionTable& table, EvalOptions& options) {
-  table.add("eval.batch", options.batch, at_least<int64_t>(1),
-            {.description = "what one forward pass of the evaluation sees on a rank",
-             .effect = Effect::kSpeed,
-             .unit = "samples"});
+  table.add(
+      "eval.batch", options.batch, at_least<int64_t>(1),
+      {.description = "what one forward pass of the evaluation sees on a rank; alters no more than "
+                      "the last bits of its numbers, by which a plateau policy decides",
+       .effect = Effect::kSpeed,
+       .unit = "samples"});
   table.add("eval.precise_bn", options.precise_bn, at_least<int64_t>(0),
             {.description = "before an evaluation, take the running statistics of batch norms anew "
                             "from the last so many training batches; weights.safetensors holds "

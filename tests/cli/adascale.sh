@@ -15,6 +15,8 @@ YAML
 
 run 2 train whole.yaml
 expect_code 0
+expect_err "at most 100 steps"
+! grep -q biased err || fail "$ran: a gain biased without synchronized statistics"
 mapfile -t saved < <(ls runs/whole/checkpoints)
 [[ ${#saved[@]} -ge 3 ]] || fail "only ${#saved[@]} checkpoints"
 
@@ -81,3 +83,13 @@ known = [e for e in map(json.loads, open(f"runs/sync{ranks}/metrics.jsonl")) if 
 sys.exit(0 if known and all(e.get("noise_scale_biased", False) == (ranks == "2") for e in known) else 1)
 PY
 done
+
+run 2 train sync.yaml run.name=sync_adascale lr.scaling=adascale train.length=20steps
+expect_code 0
+expect_err 'takes its gain from is biased'
+run 1 config check whole.yaml --ranks 2
+expect_code 0
+grep -q '; at most 100 steps;' out || fail "$ran does not say that training may end earlier"
+run 1 config check whole.yaml batch.max_micro=64
+expect_code 78
+expect_err '--ranks N'

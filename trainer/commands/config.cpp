@@ -49,9 +49,9 @@ int run_config_check(const ConfigCheckArguments& arguments) {
   const std::string index = data_index(loaded, catalogs, log);
   const Prepared prepared = prepare(loaded, catalogs, index, arguments.ranks);
   const BatchPlan& plan = prepared.plan;
-  std::printf("%s is right for %lld rank%s: %s; %lld steps; %s\n", arguments.config.path.c_str(),
+  std::printf("%s is right for %lld rank%s: %s; %s; %s\n", arguments.config.path.c_str(),
               static_cast<long long>(arguments.ranks), arguments.ranks == 1 ? "" : "s",
-              plan.describe().c_str(), static_cast<long long>(plan.total_steps()),
+              plan.describe().c_str(), prepared.describe_steps(loaded.values).c_str(),
               prepared.describe_lr(loaded.values).c_str());
   return 0;
 }

@@ -47,8 +47,7 @@ void note_on_training(const config::RunConfig& values, const Prepared& prepared,
     note(concat(of, "lr.policy plateau_change depends on training, which starts with level ",
                 values.lr.policy.plateau.first, ": the LR of every level"));
   }
-  note(concat(of, values.lr.scaling == optim::ScalingRule::kAdaScale ? "at most " : "",
-              prepared.plan.total_steps(), " steps; ", prepared.describe_lr(values)));
+  note(concat(of, prepared.describe_steps(values), "; ", prepared.describe_lr(values)));
 }
 
 // The columns of one run file; `prefix` goes before their names.

@@ -273,6 +273,11 @@ std::string Prepared::describe_lr(const config::RunConfig& config) const {
   return text;
 }
 
+std::string Prepared::describe_steps(const config::RunConfig& config) const {
+  const bool adascale = config.lr.scaling == optim::ScalingRule::kAdaScale;
+  return concat(adascale ? "at most " : "", plan.total_steps(), " steps");
+}
+
 std::shared_ptr<nn::Model> make_model(const comm::MpiSession& session,
                                       const config::LoadedConfig& config, const Catalogs& catalogs,
                                       const data::DataInfo& info, const comm::Groups& groups,

@@ -96,6 +96,8 @@ struct Prepared {
   // "peak LR 3.2 = 0.1 × 32 (linear, batch 8192 / 256); …": base, factor, peak and why; then what
   // else the optimizer's rates follow, where they do.
   std::string describe_lr(const config::RunConfig& config) const;
+  // "1000 steps"; "at most 1000 steps" under adascale, where training says when it is over.
+  std::string describe_steps(const config::RunConfig& config) const;
 };
 Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
                  const std::string& index, int64_t world);

@@ -100,8 +100,13 @@ void begin_records(const Training& training, const From& from, const std::string
   recorder.write_file("environment.json", environment);
   log.note(training.describe_batch());
   log.note(concat(config.values.model.name, " on ", plan.train_samples(), " samples, ",
-                  plan.total_steps(), " steps; ", training.describe_ranks(), "; run directory ",
-                  directory.string()));
+                  training.run.prepared.describe_steps(config.values), "; ",
+                  training.describe_ranks(), "; run directory ", directory.string()));
+  if (config.values.lr.scaling == optim::ScalingRule::kAdaScale && training.dependent_gradients()) {
+    log.note(
+        "model.norm.kind sync_batch makes the gradients of ranks depend on one another: the noise "
+        "that lr.scaling adascale takes its gain from is biased");
+  }
   const std::string& transport = training.groups.transport;
   if (!transport.empty()) log.note("sums through " + transport);
   const auto world = static_cast<int>(plan.world());

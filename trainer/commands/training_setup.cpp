@@ -130,8 +130,7 @@ Trainer::Parts Training::parts(comm::GradientReducer& reducer, optim::LrControll
           .compute = compute,
           .world = *groups.world,
           .norm_ranks = norm_ranks,
-          .dependent_gradients =
-              values.model.norm.kind == nn::NormKind::kSyncBatch && norm_ranks.size() > 1,
+          .dependent_gradients = dependent_gradients(),
           .sets = sets,
           .model = *learner.model,
           .statistics = learner.statistics,
@@ -145,6 +144,10 @@ Trainer::Parts Training::parts(comm::GradientReducer& reducer, optim::LrControll
           .progress = progress,
           .log = log,
           .mark = mark};
+}
+
+bool Training::dependent_gradients() const {
+  return run.config.values.model.norm.kind == nn::NormKind::kSyncBatch && norm_ranks.size() > 1;
 }
 
 std::string Training::describe_batch() const {

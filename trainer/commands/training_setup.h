@@ -55,6 +55,9 @@ struct Training {
                        checkpoint::Checkpointer& checkpoints, metrics::Recorder& recorder,
                        metrics::Progress& progress, Log& log);
 
+  // Whether synchronized statistics make the gradients of ranks depend on one another.
+  bool dependent_gradients() const;
+
   // "batch 64 = 2 ranks x 32; normalization sees 32 samples; peak LR 0.2 = 0.1 x 2 (…)"
   std::string describe_batch() const;
   // "2 x 1 thread, overlap off"
