@@ -1,24 +1,20 @@
 #include "trainer/trainer.h"
 
-#include <ATen/record_function.h>
-#include <c10/core/AutogradState.h>
-
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <utility>
-#include <variant>
 
 #include "comm/base/as_agreed.h"
 #include "comm/base/error.h"
 #include "comm/flight_record.h"
 #include "comm/same_bits.h"
-#include "comm/trace_range.h"
 #include "trainer/data/mixup.h"
+#include "trainer/divergence.h"
 #include "trainer/nn/autocast.h"
 #include "trainer/nn/loss.h"
 #include "trainer/nn/state.h"
 #include "trainer/optim/clip.h"
+#include "trainer/step_parts.h"
 
 namespace largo {
 
@@ -28,34 +24,14 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// A stretch of a step, by name, in every profiler.
-class Stretch {
- public:
-  explicit Stretch(const char* name) : range_(name), record_(at::RecordScope::USER_SCOPE) {
-    if (record_.isActive()) record_.before(name);
-  }
-
- private:
-  comm::TraceRange range_;
-  at::RecordFunction record_;
-};
-
-// While it lives, backward runs on the calling thread, for GPUs too (else on a thread of autograd's
-// own): so all collectives, those inside backward included, are issued from one thread.
-class BackwardHere {
- public:
-  BackwardHere() { c10::AutogradState::get_tls_state().set_multithreading_enabled(false); }
-  ~BackwardHere() { c10::AutogradState::get_tls_state().set_multithreading_enabled(was_); }
-
- private:
-  bool was_ = c10::AutogradState::get_tls_state().get_multithreading_enabled();
-};
-
-constexpr comm::AgreedFlags::Flags kSaveNow = 1;
-
 // Every `every` completed steps, and at the end.
 bool is_due(int64_t completed, int64_t every, bool done) {
   return done || (every > 0 && completed % every == 0);
+}
+
+CheckpointTimes::Exchange exchange_of(comm::AgreedFlags* flags) {
+  if (flags == nullptr) return {};
+  return [flags](comm::AgreedFlags::Flags mine) { return flags->exchange(mine); };
 }
 
 std::function<void(const std::string&)> warn_through(Log& log) {
@@ -83,12 +59,10 @@ Trainer::Trainer(Parts parts, const RunState& from)
       gradients_(parts_.plan, parts_.lr),
       profile_(parts_.profile, !parts_.compute.device.is_cpu(), parts_.profile_file),
       rank_check_(from.step, parts_.plan.steps_of(parts_.train.check_every)),
+      checkpoint_times_(parts_.checkpoint, parts_.plan, parts_.world.rank(),
+                        exchange_of(parts_.flags), from),
       started_s_(now_s()) {
   interval_.started_s = started_s_;
-  last_saved_s_ = from.time_s;
-  best_top1_ = from.best_top1;
-  LARGO_CHECK(parts_.flags || std::holds_alternative<Duration>(parts_.checkpoint.every),
-              "checkpoints by the clock need flags to agree on");
   if (!from.noise_scale.empty()) gradients_.restore(from.noise_scale);
 }
 
@@ -138,7 +112,7 @@ void Trainer::train_to_end() {
     if (is_due(step, eval_every, done) || parts_.lr.wants_evaluation(step)) {
       evaluate_and_record(step);
     }
-    if (is_checkpoint_step(step)) {
+    if (checkpoint_times_.is_due(step, done, time_s())) {
       if (interval_.samples > 0 && parts_.lr.wants_losses(step, true)) record(step, result);
       save(step);
     }
@@ -180,7 +154,6 @@ StepResult Trainer::train_step(int64_t step) {
   clock_->lap(metrics::Phase::kExposedComm);
   update(step, result);
   clock_->end_step();
-  if (parts_.lr.wants_gradient_sums()) gradients_.collect();
   return result;
 }
 
@@ -229,6 +202,7 @@ void Trainer::update(int64_t step, StepResult& result) {
                         parts_.rates.at(result.lr, parts_.lr.clock(step)));
   parts_.statistics.apply();
   if (parts_.average) parts_.average->update();
+  if (parts_.lr.wants_gradient_sums()) gradients_.collect();
   clock_->lap(metrics::Phase::kOptimizer);
 }
 
@@ -293,17 +267,11 @@ void Trainer::record(int64_t completed, const StepResult& result) {
   interval_ = {};
   interval_.started_s = now;
   parts_.lr.observe({.step = completed,
-                     .loss = record.loss,
+                     .loss_sum = numbers[0].item<double>(),
                      .grad_norm = record.grad_norm,
                      .samples = static_cast<int64_t>(samples)});
   // Both numbers are reduced, so all ranks decide alike.
-  if (!std::isfinite(record.loss) || !std::isfinite(record.grad_norm)) {
-    throw AgreedError(
-        ExitCode::kNumerical,
-        concat("training diverged: at step ", completed, " the loss is ", record.loss,
-               " and the gradient's norm ", record.grad_norm, " (LR ", record.lr,
-               "); a lower lr.base or a longer warm-up may help. The last checkpoint is kept"));
-  }
+  check_finite(completed, record.loss, record.grad_norm, record.lr);
 }
 
 void Trainer::evaluate_and_record(int64_t step) {
@@ -340,11 +308,7 @@ void Trainer::evaluate_as(const std::string& split, int64_t step) {
   parts_.progress.eval(record);
   if (split == "val") {
     parts_.lr.observe_evaluation({.step = step, .loss = record.loss, .top1 = record.top1});
-  }
-  if (split == "val") {
-    evaluated_ = {.step = step, .top1 = record.top1};
-    evaluated_.is_best = !best_top1_ || record.top1 > *best_top1_;
-    if (evaluated_.is_best) best_top1_ = record.top1;
+    checkpoint_times_.evaluated(step, record.top1);
   }
   if (parts_.lr.done(step)) parts_.save_result(split);
   if (precise) precise_.restore();
@@ -370,24 +334,6 @@ void Trainer::take_precise_statistics(int64_t step) {
     forward(batch, context(at, samples, batch.keys));
   }
   precise_.finish(parts_.world);
-}
-
-bool Trainer::is_checkpoint_step(int64_t completed) {
-  const bool agreed = parts_.flags && parts_.flags->exchange(wishes()) == kSaveNow;
-  const bool is_best =
-      parts_.checkpoint.keep_best && evaluated_.step == completed && evaluated_.is_best;
-  const auto* steps = std::get_if<Duration>(&parts_.checkpoint.every);
-  const int64_t every = steps ? parts_.plan.steps_of(*steps) : 0;
-  return agreed || is_best || is_due(completed, every, parts_.lr.done(completed));
-}
-
-// A checkpoint by the clock of rank 0, once until it is made.
-comm::AgreedFlags::Flags Trainer::wishes() {
-  const auto* every = std::get_if<Time>(&parts_.checkpoint.every);
-  const bool is_due = every && time_s() - last_saved_s_ >= every->seconds;
-  if (!is_due || save_is_asked_ || parts_.world.rank() != 0) return 0;
-  save_is_asked_ = true;
-  return kSaveNow;
 }
 
 // When it is complete, on rank 0, whose records they are.
@@ -435,6 +381,8 @@ void Trainer::save(int64_t completed) {
   const comm::CallName call("checkpoint");
   // Rank 0's are saved, on behalf of all.
   if (!rank_check_.has_passed(completed)) check_parameters(completed);
+  const auto model_state = nn::state_tensors(parts_.model);
+  check_finite(completed, model_state);
   gradients_.collect();
   const RunState state = {.step = completed,
                           .time_s = time_s(),
@@ -442,20 +390,17 @@ void Trainer::save(int64_t completed) {
                           .bucket_order = parts_.reducer.order(),
                           .lr_state = parts_.lr.state(),
                           .noise_scale = gradients_.state(),
-                          .best_top1 = best_top1_};
+                          .best_top1 = checkpoint_times_.best_top1()};
   auto optimizer_state = parts_.optimizer.state();
   if (parts_.average) {
     for (auto& tensor : parts_.average->state()) optimizer_state.push_back(std::move(tensor));
   }
-  const bool is_evaluated = evaluated_.step == completed;
-  parts_.checkpoints.save(completed,
-                          {.model = nn::state_tensors(parts_.model),
-                           .optimizer = optimizer_state,
-                           .json = to_json(state),
-                           .config = parts_.config,
-                           .top1 = is_evaluated ? std::optional(evaluated_.top1) : std::nullopt});
-  last_saved_s_ = time_s();
-  save_is_asked_ = false;
+  parts_.checkpoints.save(completed, {.model = model_state,
+                                      .optimizer = optimizer_state,
+                                      .json = to_json(state),
+                                      .config = parts_.config,
+                                      .top1 = checkpoint_times_.top1_of(completed)});
+  checkpoint_times_.saved(completed, time_s());
   interval_.started_s += now_s() - start;
 }
 

@@ -20,6 +20,7 @@
 #include "trainer/batch_plan.h"
 #include "trainer/checkpoint/checkpointer.h"
 #include "trainer/checkpoint/options.h"
+#include "trainer/checkpoint_times.h"
 #include "trainer/data/device_feed.h"
 #include "trainer/data/options.h"
 #include "trainer/data/sampler.h"
@@ -55,11 +56,12 @@ struct StepResult {
 
 // Trains one model over all ranks of `world`. Everything referred to must outlive the trainer.
 // Every rank makes the same calls. Throws AgreedError{kNumerical} when the loss or the gradient is
-// no longer finite, which is looked at whenever a record is made, and AgreedError{kInternal} when
-// ranks do not hold the same parameters and buffers at the steps of RankCheck or at a checkpoint.
-// On a GPU the host waits for it at those steps, while sums are verified, and at records,
-// evaluations and checkpoints; in no other step, unless the LR controller wants the sums of every
-// step's gradient, which the host then waits for at the end of each.
+// no longer finite, which is looked at whenever a record is made, or before a checkpoint the
+// weights are not: none is made of such. Throws AgreedError{kInternal} when ranks do not hold the
+// same parameters and buffers at the steps of RankCheck or at a checkpoint. On a GPU the host waits
+// for it at those steps, while sums are verified, and at records, evaluations and checkpoints; in
+// no other step, unless the LR controller wants the sums of every step's gradient, which the host
+// then waits for at the end of each.
 class Trainer {
  public:
   struct Parts {
@@ -142,12 +144,6 @@ class Trainer {
     int64_t samples = 0;  // over all ranks
     double started_s = 0;
   };
-  // The last evaluation of the weights.
-  struct Evaluated {
-    int64_t step = -1;
-    double top1 = 0;
-    bool is_best = false;  // better than all before
-  };
 
   data::BatchRequest request(data::Sampler& sampler, int64_t number) const;
   nn::StepContext context(int64_t step, std::span<const int64_t> samples_of_group,
@@ -166,8 +162,6 @@ class Trainer {
   void add_to_interval(int64_t step, const StepResult& result);
   void record(int64_t completed, const StepResult& result);
   void train_to_end();
-  bool is_checkpoint_step(int64_t completed);
-  comm::AgreedFlags::Flags wishes();
   void save(int64_t completed);
   void record_written_checkpoints();
 
@@ -186,11 +180,8 @@ class Trainer {
   StepProfile profile_;
   Interval interval_;
   RankCheck rank_check_;
-  double started_s_;         // steady clock
-  double last_saved_s_ = 0;  // time_s() of the last checkpoint
-  bool save_is_asked_ = false;
-  std::optional<double> best_top1_;  // of all evaluations
-  Evaluated evaluated_;
+  CheckpointTimes checkpoint_times_;
+  double started_s_;  // steady clock
 };
 
 }  // namespace largo

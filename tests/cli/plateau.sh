@@ -61,6 +61,9 @@ for name in reduce change losses; do
   expect_code 0
   cmp "runs/$name/weights.safetensors" "runs/${name}_talks/weights.safetensors" ||
     fail "$ran: log_every and eval_every alter the training"
+  whole=$(field "runs/$name"/checkpoints/*40/state.json lr_state)
+  [[ $(field "runs/${name}_talks"/checkpoints/*40/state.json lr_state) = "$whole" ]] ||
+    fail "$ran: log_every alters the last bits of a metric"
 done
 
 # Where the metric is no number, nobody decides: exit code 76.

@@ -322,7 +322,7 @@ TEST(ScheduleController, FollowsTheScheduleUntilTheLastStep) {
   const auto made = make_controller(options, make_schedule(options, run), run);
   LrController& controller = *made;
   EXPECT_DOUBLE_EQ(controller.lr(10), 0.4);
-  controller.observe({.step = 11, .loss = 1, .grad_norm = 1});
+  controller.observe({.step = 11, .loss_sum = 1, .grad_norm = 1});
   controller.observe_evaluation({.step = 11, .loss = 1, .top1 = 0.5});
   EXPECT_FALSE(controller.wants_evaluation(11) || controller.wants_losses(11, true) ||
                controller.wants_gradient_sums());

@@ -206,7 +206,10 @@ TEST(Plateau, TheTrainingLossIsTheMeanOfAllStepsSinceTheLastLook) {
   EXPECT_TRUE(controller->wants_losses(7, true));
   EXPECT_FALSE(controller->wants_losses(7, false));
   const auto observe = [&](int64_t step, double loss, int64_t samples) {
-    controller->observe({.step = step, .loss = loss, .grad_norm = 1, .samples = samples});
+    controller->observe({.step = step,
+                         .loss_sum = loss * static_cast<double>(samples),
+                         .grad_norm = 1,
+                         .samples = samples});
     return controller->lr(step);
   };
   EXPECT_EQ(observe(10, 1, 100), 0.1);
@@ -244,7 +247,7 @@ TEST(Plateau, ARestoredControllerGoesOnAsTheOneThatWasSaved) {
       options.policy.plateau.factor = 0.7;
       const auto feed = [&](LrController& controller, int64_t i) {
         const int64_t step = i * kEvery / 2;  // every second one is a look
-        controller.observe({.step = step, .loss = metric(i), .grad_norm = 1, .samples = 3 + i});
+        controller.observe({.step = step, .loss_sum = metric(i), .grad_norm = 1, .samples = 3 + i});
         controller.observe_evaluation({.step = step, .loss = metric(i), .top1 = metric(i)});
         return controller.lr(step);
       };

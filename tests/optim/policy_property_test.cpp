@@ -166,7 +166,7 @@ TEST(EveryPolicy, GoesOnAfterARestartWithTheSameBits) {
   const auto observe = [](LrController& controller, int64_t step) {
     const double metric = 1 + std::sin(static_cast<double>(step)) / 3;
     if (controller.wants_losses(step, false)) {
-      controller.observe({.step = step, .loss = metric, .grad_norm = 1, .samples = 3});
+      controller.observe({.step = step, .loss_sum = 3 * metric, .grad_norm = 1, .samples = 3});
     }
     if (controller.wants_evaluation(step)) {
       controller.observe_evaluation({.step = step, .loss = metric, .top1 = metric / 3});

@@ -94,8 +94,11 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
       .global_batch = plan.global_batch(),
       .total_steps = plan.total_steps(),
       .steps_of = [&](const Duration& d) { return plan.steps_of(d); }};
-  const auto controller =
-      optim::make_controller(lr_options, optim::make_schedule(lr_options, inputs), inputs);
+  std::shared_ptr<optim::LrController> controller = options.controller;
+  if (!controller) {
+    controller =
+        optim::make_controller(lr_options, optim::make_schedule(lr_options, inputs), inputs);
+  }
 
   Log log;
   log.set_rank(1, 2, "quiet");  // only errors are heard
@@ -179,6 +182,7 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
       result.state.emplace_back(name, tensor.clone());
     }
   }
+  result.times = trainer.timer().times();
   result.launched_in_backward = reducer->buckets_launched_in_backward();
   result.buckets = reducer->bucket_count();
   return result;

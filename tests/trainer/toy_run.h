@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,7 +13,9 @@
 #include "comm/communicator.h"
 #include "trainer/batch_plan.h"
 #include "trainer/data/options.h"
+#include "trainer/metrics/recorder.h"
 #include "trainer/nn/options.h"
+#include "trainer/optim/lr_controller.h"
 #include "trainer/optim/lr_range.h"
 #include "trainer/optim/optimizer_options.h"
 #include "trainer/run_options.h"
@@ -40,8 +43,9 @@ struct ToyOptions {
   std::optional<double> ema_decay = {};  // at a batch of 32
   int64_t precise_bn = 0;                // batches; the statistics then replace the running ones
   int64_t adascale_base = 0;  // base batch of AdaScale, without a warm-up; 0: no AdaScale
-  std::optional<optim::Ramp> range_test = {};  // on this ramp, before training
-  int64_t range_test_fails_at = -1;            // step after which it throws
+  std::optional<optim::Ramp> range_test = {};            // on this ramp, before training
+  int64_t range_test_fails_at = -1;                      // step after which it throws
+  std::shared_ptr<optim::LrController> controller = {};  // none: warm-up, or AdaScale
 };
 
 struct ToyResult {
@@ -51,6 +55,7 @@ struct ToyResult {
   std::vector<double> noise_scales;                          // after each step; -1: not known
   std::vector<std::pair<std::string, torch::Tensor>> state;  // parameters, buffers, averages
   std::optional<optim::RangeTest> range_test = {};           // none: none was made, or it failed
+  metrics::StepTimes times;                                  // of the steps
   int64_t launched_in_backward = 0;                          // buckets, in the last step
   int64_t buckets = 0;
 };

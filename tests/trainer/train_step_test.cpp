@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 #include "comm/self_communicator.h"
@@ -190,6 +193,32 @@ TEST(TrainStep, NoiseScaleIsTheOneWrittenOut) {
   optim::NoiseScale want;
   want.add(sums);
   EXPECT_NEAR(result.noise_scales.at(0) / want.value().value(), 1, 1e-10);
+}
+
+// Takes its time to learn from each step's gradient.
+class SlowController final : public optim::LrController {
+ public:
+  static constexpr double kSeconds = 0.02;
+
+  double lr(int64_t /*step*/) const override { return 0.01; }
+  void observe(const optim::StepNumbers&) override {}
+  bool wants_gradient_sums() const override { return true; }
+  void observe_gradient(int64_t /*step*/, const optim::GradientSums&) override {
+    std::this_thread::sleep_for(std::chrono::duration<double>(kSeconds));
+  }
+  bool done(int64_t completed) const override { return completed >= 5; }
+  std::string state() const override { return {}; }
+  void restore(std::string_view) override {}
+};
+
+TEST(TrainStep, WhatTheControllerTakesIsPartOfTheStep) {
+  torch::set_num_threads(1);
+  ToyOptions options = {.model = "mlp", .norm_given = false};
+  options.batch = {.global = 64, .micro = 16};
+  options.controller = std::make_shared<SlowController>();
+  const ToyResult result = run_toy_alone(options);
+  EXPECT_GE(result.times.optimizer, SlowController::kSeconds);
+  EXPECT_GE(result.times.p5, SlowController::kSeconds);
 }
 
 // Those of the first layer, whose input is known, over the batches of the last two of four steps.

@@ -14,10 +14,12 @@ namespace largo::optim {
 
 struct GradientSums;  // gradient_statistics.h
 
-// What the steps since the last record came to: reduced over all ranks, the same on each.
+// What the steps since the last record came to: reduced over all ranks, the same on each. Sums, not
+// means: float64 adds losses of float32 without rounding, so a sum of such sums is the same to the
+// bit wherever it was cut, by records or checkpoints.
 struct StepNumbers {
   int64_t step = 0;      // completed updates
-  double loss = 0;       // mean over the samples since the last record
+  double loss_sum = 0;   // over the samples since the last record
   double grad_norm = 0;  // of the last step
   int64_t samples = 0;   // since the last record
 };

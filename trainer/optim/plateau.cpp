@@ -186,7 +186,7 @@ class PlateauController final : public LrController {
   void observe(const StepNumbers& numbers) override {
     if (metric_ != PlateauMetric::kTrainLoss || numbers.step <= observed_) return;
     observed_ = numbers.step;
-    loss_sum_ += numbers.loss * static_cast<double>(numbers.samples);
+    loss_sum_ += numbers.loss_sum;
     samples_ += numbers.samples;
     if (!is_due(numbers.step)) return;
     if (decides(numbers.step)) decide(numbers.step, loss_sum_ / static_cast<double>(samples_));
