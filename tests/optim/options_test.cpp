@@ -269,6 +269,18 @@ TEST(LrCheck, PoliciesRefuseParametersThatDoNotFit) {
   EXPECT_THAT(check(options), ElementsAre(problem("lr.policy.timescale", "without a warm-up")));
 }
 
+TEST(LrCheck, TheLowestLearningRateIsNotAboveTheBase) {
+  LrOptions options;
+  options.base = 0.1;
+  options.base_batch = 128;
+  options.policy.kind = PolicyKind::kPlateauReduce;
+  options.policy.plateau.min_lr = 0.1;
+  EXPECT_TRUE(check(options).empty());
+  options.policy.plateau.min_lr = 0.2;
+  ASSERT_EQ(check(options).size(), 1u);
+  EXPECT_EQ(check(options)[0].key, "lr.policy.min_lr");
+}
+
 TEST(LrCheck, PoliciesNeedTheirTimes) {
   LrOptions options = goyal();
   options.policy.kind = PolicyKind::kStep;

@@ -162,6 +162,40 @@ TEST(EveryPolicy, IsNeverNotANumber) {
   });
 }
 
+// With any legal numbers a schedule is refused, or finite at every step of the run.
+TEST(EveryPolicy, IsRefusedOrFiniteWithExtremeNumbers) {
+  for (const auto& [word, kind] : policy_words()) {
+    Draw draw(static_cast<uint64_t>(kind) + 100);
+    const auto extreme = [&] { return draw.by_decades(1e-320, 1e308); };
+    int taken = 0;
+    for (int i = 0; i < 100; ++i) {
+      LrOptions options = options_of(kind, draw);
+      std::vector<PolicyOptions*> policies = {&options.policy};
+      for (PolicyPiece& piece : options.policy.pieces) policies.push_back(&piece.policy);
+      for (PolicyOptions* policy : policies) {
+        if (draw.coin()) policy->div = extreme();
+        if (draw.coin()) policy->div_final = extreme();
+        if (draw.coin()) policy->end = policy->start = extreme();
+        if (draw.coin()) policy->gamma = is_cycle(policy->kind) ? 1e-320 : extreme();
+        if (draw.coin()) policy->k0 = policy->k1 = extreme();
+        if (draw.coin()) policy->power = extreme();
+      }
+      if (options.base && draw.coin()) options.base = extreme();
+      if (!check(options).empty()) continue;
+      try {
+        const LrSchedule schedule = make_schedule(options, inputs());
+        for (int64_t step = 0; step < kTotalSteps; ++step) {
+          const double lr = schedule.lr(static_cast<double>(step));
+          ASSERT_TRUE(std::isfinite(lr)) << word << " at " << step << ": " << lr;
+        }
+        ++taken;
+      } catch (const OptionError&) {
+      }
+    }
+    EXPECT_TRUE(taken > 0 || is_plateau(kind)) << word;
+  }
+}
+
 TEST(EveryPolicy, GoesOnAfterARestartWithTheSameBits) {
   const auto observe = [](LrController& controller, int64_t step) {
     const double metric = 1 + std::sin(static_cast<double>(step)) / 3;

@@ -20,6 +20,7 @@ using testing::ElementsAre;
 using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 double steps_of(const Duration& duration) {
   return static_cast<double>(duration.amount) * (duration.unit == Duration::Unit::kEpochs ? 10 : 1);
@@ -155,6 +156,24 @@ TEST(RateSchedules, OfCyclesHaveNoBase) {
   options.weight_decay = 0;
   EXPECT_THAT(check(options), ElementsAre(Field(&OptionProblem::key, "optimizer.momentum"),
                                           Field(&OptionProblem::key, "optimizer.weight_decay")));
+}
+
+// The first of the betas has to be there, beside the second.
+TEST(RateSchedules, OfCyclesSayWhichBetaTheyReplace) {
+  OptimizerOptions options;
+  options.kind = "adamw";
+  options.momentum_schedule.policy =
+      policy(PolicyKind::kTriangular, Duration{1, Duration::Unit::kEpochs});
+  options.momentum_schedule.policy.k0 = 0.8;
+  options.momentum_schedule.policy.k1 = 0.9;
+  EXPECT_THAT(make(options, 100).describe(), Not(HasSubstr("betas")));
+  options.betas = {0.7, 0.99};
+  EXPECT_THAT(check(options), IsEmpty());
+  EXPECT_EQ(make(options, 100).momentum(0), 0.8);
+  EXPECT_THAT(make(options, 100).describe(),
+              HasSubstr(", in place of 0.7, the first of optimizer.betas"));
+  options.momentum_schedule.policy.kind = PolicyKind::kCosine;  // starts from 0.7
+  EXPECT_THAT(make(options, 100).describe(), Not(HasSubstr("in place of")));
 }
 
 TEST(RateSchedules, MayHavePieces) {

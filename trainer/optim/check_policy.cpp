@@ -48,7 +48,7 @@ void check_pieces(const std::string& prefix, const std::vector<PolicyPiece>& pie
     if (i > 0 && piece.until && pieces[i - 1].until) {
       check_order(key + ".until", *pieces[i - 1].until, *piece.until, problems);
     }
-    if (piece.base && !uses_base(piece.policy)) {
+    if (piece.base && !uses_base(piece.policy) && !lacks_parts(piece.policy)) {
       problems.push_back({key + ".base", "no policy of this piece starts from it"});
     }
     check_policy(key + ".policy", piece.policy, problems);

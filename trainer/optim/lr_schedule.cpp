@@ -48,13 +48,35 @@ std::string describe_scaling(const LrOptions& options, double peak, double facto
                 steps.most, " steps");
 }
 
-// A gamma above 1 may be too much for a long run.
-void check_finite(const LrSchedule& schedule, int64_t total_steps) {
-  const double last = static_cast<double>(std::max<int64_t>(total_steps - 1, 0));
-  if (const double lr = schedule.lr(last); !std::isfinite(lr)) {
-    throw OptionError({"lr.policy", concat("gives the learning rate ", lr, " at the last step, ",
-                                           last, "; legal: finite ones")});
+// The highest LR of a run's updates. Throws where one is not finite: a div near 0, a gamma above 1
+// over a long run, or a base may be too much.
+double highest_of(const LrSchedule& schedule, int64_t total_steps) {
+  double highest = 0;
+  for_steps(total_steps, [&](double step) {
+    const double lr = schedule.lr(step);
+    if (!std::isfinite(lr)) {
+      throw OptionError({"lr.policy", concat("gives the learning rate ", lr, " at step ", step,
+                                             "; legal: finite ones")});
+    }
+    highest = std::max(highest, lr);
+  });
+  return highest;
+}
+
+// Where the peak is not the highest LR of the run. One between two steps counts as reached.
+std::string describe_reach(const LrSchedule& schedule, const LrOptions& options, double highest,
+                           int64_t total_steps) {
+  constexpr double kNearly = 0.99;
+  constexpr double kRounding = 1e-9;
+  const auto steps = static_cast<double>(total_steps);
+  if (total_steps > 0 && schedule.warmup_steps() >= steps) {
+    return concat("; training ends within the warm-up, at LR ", schedule.lr(steps - 1));
   }
+  if (highest > schedule.peak() * (1 + kRounding)) {
+    return concat("; the LR gets above the peak, to ", highest);
+  }
+  if (is_plateau(options.policy.kind) || highest >= schedule.peak() * kNearly) return {};
+  return concat("; the LR of this run stays below the peak, at most ", highest);
 }
 
 }  // namespace
@@ -137,7 +159,7 @@ LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs)
                                                 schedule.warmup_target_,
                                                 "; legal: between two learning rates above 0")});
   }
-  check_finite(schedule, inputs.total_steps);
+  const double highest = highest_of(schedule, inputs.total_steps);
 
   schedule.description_ = describe_scaling(options, schedule.peak_, schedule.factor_, inputs) +
                           schedule.describe_warmup(options, base, inputs.global_batch) + "; " +
@@ -145,6 +167,7 @@ LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs)
   if (schedule.warmup_steps_ > 0 && kind != PolicyKind::kConstant) {
     schedule.description_ += after_warmup ? " after it" : " counted from the start of training";
   }
+  schedule.description_ += describe_reach(schedule, options, highest, inputs.total_steps);
   return schedule;
 }
 

@@ -40,7 +40,8 @@ class LrSchedule {
   double peak() const { return peak_; }      // highest base or k1 * factor
   double warmup_steps() const { return warmup_steps_; }
 
-  // "peak LR 3.2 = 0.1 × 32 (linear, batch 8192 / 256); …": for the plan printed at start.
+  // "peak LR 3.2 = 0.1 × 32 (linear, batch 8192 / 256); …": for the plan printed at start. It says
+  // what of the run is never reached.
   std::string describe() const { return description_; }
 
  private:
@@ -65,7 +66,7 @@ class LrSchedule {
 // multiplied by the factor, only `start: base` is not (there lies the point of it; at factor <= 1
 // there is then no warm-up, and describe() says so).
 // The options have passed check(). Throws Error{kConfig} for what shows only in steps: milestones
-// out of order, a length that is no step, or a gamma that leads to infinity.
+// out of order, a length that is no step, or a learning rate of the run that is not finite.
 LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs);
 
 }  // namespace largo::optim

@@ -222,15 +222,18 @@ class Maker {
       if (piece.base) of_piece.peak = *piece.base * context_.factor;
       of_piece.origin += begin;
       of_piece.rest -= begin;
+      const bool never = !context_.within_piece && begin > context_.rest;
       if (piece.until) {
         at.push_back(end_of(i, begin));
         of_piece.rest = at.back() - begin;
+        of_piece.within_piece = true;
       }
       auto [made, described] = make_policy(piece.policy, of_piece);
       check_finite(of_piece, made);
       if (piece.policy.kind == kPiecewise) described = "(" + described + ")";
       text += concat(i == 0 ? " " : ", then ", described);
       if (piece.until) text += concat(" until step ", at.back() + context_.origin);
+      if (never) text += " (never: training is over by then)";
       pieces.push_back(std::move(made));
     }
     return {piecewise_policy(std::move(at), std::move(pieces)), text};
@@ -240,8 +243,7 @@ class Maker {
   NamedPolicy reduced() const {
     const PlateauOptions& plateau = policy_.plateau;
     return {constant_policy(peak_), concat("at plateaus × ", plateau.factor, ", not below ",
-                                           plateau.min_lr * context_.factor, ", decided every ",
-                                           steps_of("every", plateau.every), " steps")};
+                                           plateau.min_lr * context_.factor, decided())};
   }
 
   // The level that training starts with.
@@ -255,8 +257,15 @@ class Maker {
     auto [made, described] = make_policy(level.policy, of_level);
     check_finite(of_level, made);
     return {std::move(made), concat("level ", index, " of ", plateau.levels.size(), " (", described,
-                                    "), changed at plateaus, decided every ",
-                                    steps_of("every", plateau.every), " steps")};
+                                    "), changed at plateaus", decided())};
+  }
+
+  // What is decided after the last update is of no use.
+  std::string decided() const {
+    const double every = steps_of("every", policy_.plateau.every);
+    const double end = context_.rest + context_.origin + 1;
+    return concat(", decided every ", every, " steps",
+                  context_.warmup_steps + every < end ? "" : " (never: training is over by then)");
   }
 
   double end_of(size_t piece, double begin) const {
@@ -268,15 +277,24 @@ class Maker {
                                 ", not after the start of the piece (step ", begin,
                                 "); legal: strictly increasing")});
     }
+    if (context_.within_piece && end >= context_.rest) {
+      throw OptionError(
+          {concat(key("pieces"), ".", piece, ".until"),
+           concat(OptionCodec<Duration>::print(until), " is step ", end,
+                  ", but the piece that this list is in has ended by step ", context_.rest,
+                  ", both counted from its start; legal: before that")});
+    }
     return end;
   }
 
-  // A gamma above 1 may be too much for a long piece.
+  // Where a piece starts and ends: a div near 0 or, over a long piece, a gamma above 1 may be too
+  // much. What lies between shows in the run's steps.
   static void check_finite(const PolicyContext& piece, const Policy& policy) {
-    const double last = std::max(piece.rest, 0.0);
-    if (const double lr = policy(last); !std::isfinite(lr)) {
-      throw OptionError({piece.prefix, concat("gives the learning rate ", lr, " after ", last,
-                                              " steps; legal: finite ones")});
+    for (const double step : {0.0, std::max(piece.rest, 0.0)}) {
+      if (const double lr = policy(step); !std::isfinite(lr)) {
+        throw OptionError({piece.prefix, concat("gives the learning rate ", lr, " after ", step,
+                                                " steps; legal: finite ones")});
+      }
     }
   }
 
@@ -290,6 +308,18 @@ class Maker {
 
 NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& context) {
   return Maker(policy, context).make();
+}
+
+void for_steps(int64_t total_steps, const std::function<void(double step)>& take) {
+  constexpr int64_t kMost = 1'000'000;
+  const double last = static_cast<double>(std::max<int64_t>(total_steps - 1, 0));
+  if (total_steps <= kMost) {
+    for (double step = 0; step <= last; ++step) take(step);
+    return;
+  }
+  for (int64_t i = 0; i < kMost; ++i) {
+    take(std::round(static_cast<double>(i) / static_cast<double>(kMost - 1) * last));
+  }
 }
 
 bool has_own_rise(PolicyKind kind) {

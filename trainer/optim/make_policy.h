@@ -1,6 +1,7 @@
 // Policies from their options: options and durations turned into a function of the step.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -17,6 +18,7 @@ struct PolicyContext {
   double origin = 0;                 // the step that is t = 0
   double rest = 0;                   // t at the last update, or where the piece ends: what an
                                      // omitted length is
+  bool within_piece = false;         // `rest` is where a piece ends, not where training does
   double warmup_steps = 0;           // of the run: timescale of inverse_sqrt where it is omitted
   std::function<double(const Duration&)> steps_of = {};  // durations in steps
 };
@@ -33,5 +35,9 @@ NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& contex
 // Whether a warm-up leads to where the policy goes on, which may have a rise of its own from there,
 // and not to the peak.
 bool has_own_rise(PolicyKind kind);
+
+// Calls take(step) for every step of a run, or for a million spread over a longer one, its first
+// and last among them.
+void for_steps(int64_t total_steps, const std::function<void(double step)>& take);
 
 }  // namespace largo::optim

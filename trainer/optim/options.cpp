@@ -113,7 +113,8 @@ std::vector<OptionProblem> check(const LrOptions& options) {
   if (!options.base && uses_base(options.policy)) {
     problems.push_back({"lr", "base is missing: learning rate at lr.base_batch; number > 0"});
   }
-  if (!is_cycle(options.policy.kind) && options.base && !uses_base(options.policy)) {
+  if (!is_cycle(options.policy.kind) && options.base && !uses_base(options.policy) &&
+      !lacks_parts(options.policy)) {
     problems.push_back(
         {"lr.base", "nothing in lr.policy starts from it: all have levels of their own"});
   }
@@ -144,6 +145,11 @@ std::vector<OptionProblem> check(const LrOptions& options) {
     problems.push_back({"lr.policy.timescale", "needed by policy inverse_sqrt without a warm-up"});
   }
   check_policy("lr.policy", options.policy, problems);
+  const double min_lr = options.policy.plateau.min_lr;
+  if (options.policy.kind == PolicyKind::kPlateauReduce && options.base && min_lr > *options.base) {
+    problems.push_back({"lr.policy.min_lr", concat(min_lr, " is above lr.base, which is ",
+                                                   *options.base, "; legal: at most lr.base")});
+  }
   if (options.policy.kind == PolicyKind::kPlateauChange) {
     check_levels("lr.policy", options.policy.plateau, options.base, problems);
   }

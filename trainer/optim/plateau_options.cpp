@@ -102,7 +102,7 @@ void check_levels(const std::string& prefix, const PlateauOptions& plateau,
           {key, concat("starts from ", top(i), ", above the ", top(i - 1),
                        " of the level before it; legal: from the highest to the lowest")});
     }
-    if (level.base && !uses_base(level.policy)) {
+    if (level.base && !uses_base(level.policy) && !lacks_parts(level.policy)) {
       problems.push_back({key + ".base", "no policy of this level starts from it"});
     }
     check_policy(key + ".policy", level.policy, problems);

@@ -181,6 +181,20 @@ void declare_pieces(const PolicyKeys& keys, PolicyOptions& policy) {
                          .applies = keys.only({"piecewise"})});
 }
 
+// A policy within another, or of what is not the learning rate, cannot follow training.
+void refuse_plateau(Option& kind) {
+  kind.set = [set = std::move(kind.set),
+              legal = kind.type](const OptionValue& value) -> std::optional<std::string> {
+    for (const auto& [word, of_word] : policy_words()) {
+      if (is_plateau(of_word) && !value.is_list && value.scalar == word) {
+        return concat('"', word,
+                      "\" follows training, which only lr.policy itself can; legal: ", legal);
+      }
+    }
+    return set(value);
+  };
+}
+
 // The policies that the policy is made of; nullptr where it is one itself.
 const std::vector<PolicyPiece>* parts_of(const PolicyOptions& policy) {
   if (policy.kind == PolicyKind::kPiecewise) return &policy.pieces;
@@ -195,6 +209,14 @@ bool uses_base(const PolicyOptions& policy) {
   if (parts == nullptr) return !is_cycle(policy.kind);
   return std::any_of(parts->begin(), parts->end(),
                      [](const PolicyPiece& part) { return !part.base && uses_base(part.policy); });
+}
+
+bool lacks_parts(const PolicyOptions& policy) {
+  const std::vector<PolicyPiece>* parts = parts_of(policy);
+  return parts != nullptr &&
+         (parts->empty() || std::any_of(parts->begin(), parts->end(), [](const PolicyPiece& part) {
+            return lacks_parts(part.policy);
+          }));
 }
 
 double top_of(const PolicyOptions& policy, double base) {
@@ -224,6 +246,7 @@ void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions
       {.description = "shape of the learning rate over time; LRBench's names (FIX, STEP, … TRIEXP, "
                       "COSRSW2), SGDR and WSD are taken too"},
       policy_aliases());
+  if (use == PolicyUse::kFixed) refuse_plateau(*table.find(keys("kind")));
   declare_times(keys, policy);
   declare_shapes(keys, policy);
   declare_levels(keys, policy);

@@ -76,6 +76,10 @@ struct PolicyPiece {
 // all have levels of their own.
 bool uses_base(const PolicyOptions& policy);
 
+// Whether a list of policies in it is empty: check_policy's or check_levels' problem, which leaves
+// open what it starts from.
+bool lacks_parts(const PolicyOptions& policy);
+
 // The highest of what it and its pieces start from or, the cycles, rise to.
 double top_of(const PolicyOptions& policy, double base);
 

@@ -1,6 +1,5 @@
 #include "trainer/optim/rate_schedules.h"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <utility>
@@ -73,20 +72,15 @@ NamedPolicy make(const std::string& prefix, const RateScheduleOptions& options, 
                                            : make_policy(options.policy, context);
 }
 
-// Throws where a value of the run is not legal: at every step, or at a million of them.
+// Throws where a value of the run is not legal.
 void check_run(const std::string& prefix, const Policy& policy, int64_t total_steps,
                const char* what, const Range<double>& legal) {
-  constexpr int64_t kMost = 1'000'000;
-  const int64_t count = std::min(total_steps, kMost);
-  for (int64_t i = 0; i < count; ++i) {
-    const double part = count > 1 ? static_cast<double>(i) / static_cast<double>(count - 1) : 0;
-    const double step = std::round(part * static_cast<double>(total_steps - 1));
-    const double value = policy(step);
-    if (!legal.holds(value)) {
+  for_steps(total_steps, [&](double step) {
+    if (const double value = policy(step); !legal.holds(value)) {
       throw OptionError({prefix, concat("gives a ", what, " of ", value, " at step ", step,
                                         "; legal: ", legal.words)});
     }
-  }
+  });
 }
 
 }  // namespace
@@ -121,7 +115,7 @@ void check_rate_schedule(const std::string& key, const std::optional<double>& ba
   if (kind == PolicyKind::kInverseSqrt && !options.policy.timescale) {
     problems.push_back({prefix + ".timescale", "needed by policy inverse_sqrt"});
   }
-  if (!uses_base(options.policy) && base) {
+  if (base && !uses_base(options.policy) && !lacks_parts(options.policy)) {
     problems.push_back({key, concat("does nothing beside ", prefix, ' ', word_of(kind),
                                     ", which has levels of its own; legal: one of the two")});
   }
@@ -155,6 +149,10 @@ RateSchedules make_rate_schedules(const OptimizerOptions& given, int64_t total_s
     check_run(kMomentumSchedule, made.policy, total_steps, "momentum", at_least_below(0.0, 1.0));
     schedules.momentum_ = std::move(made.policy);
     schedules.momentum_text_ = std::move(made.text);
+    if (!given.betas.empty() && !uses_base(options.momentum_schedule.policy)) {
+      schedules.momentum_text_ +=
+          concat(", in place of ", given.betas.front(), ", the first of optimizer.betas");
+    }
   }
   if (is_scheduled(options.weight_decay_schedule)) {
     NamedPolicy made =
