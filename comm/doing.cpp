@@ -34,6 +34,7 @@ bool may_take_long(Doing doing) {
     case Doing::kFirstStep:
     case Doing::kEvaluation:
     case Doing::kCheckpoint:
+    case Doing::kEnding:
       return true;
     default:
       return false;

@@ -89,8 +89,10 @@ FlightRecord::Line::Line(std::shared_ptr<FlightRecord> record, std::string name,
       name_(std::move(name)),
       members_(std::move(members)),
       slot_(&record_->place_.lines[(id_ - 1) % ProgressBoard::kLines]) {
-  slot_->begun.store(0, kRelaxed);
-  slot_->done.store(0, kRelaxed);
+  slot_->id.store(0, std::memory_order_release);  // nobody's while it is written
+  slot_->begun.store(0, std::memory_order_release);
+  slot_->done.store(0, std::memory_order_release);
+  for (ProgressBoard::Call& call : slot_->calls) call.sequence.store(0, kRelaxed);
   slot_->id.store(id_, std::memory_order_release);
   const std::scoped_lock lock(record_->mutex_);
   record_->lines_.push_back(this);
@@ -104,23 +106,22 @@ FlightRecord::Line::~Line() {
 void FlightRecord::Line::enter(CallKind kind, uint64_t bytes, CallName::Value name) {
   const int64_t now = now_ns();
   const uint64_t sequence = begun_.load(kRelaxed) + 1;
-  Entry& entry = record_->entries_[record_->calls_.fetch_add(1, kRelaxed) % kKept];
-  entry.sequence.store(0, kRelaxed);  // nobody's while it is written
-  entry.line.store(id_, kRelaxed);
-  entry.what.store(pack(kind, bytes), kRelaxed);
-  entry.step.store(record_->place_.step.load(kRelaxed), kRelaxed);
-  entry.name.store(name.what, kRelaxed);
-  entry.number.store(name.number, kRelaxed);
-  entry.begin_ns.store(now, kRelaxed);
-  entry.end_ns.store(0, kRelaxed);
-  entry.sequence.store(sequence, std::memory_order_release);
-  if (slot_->id.load(kRelaxed) == id_) {
-    if (done_.load(kRelaxed) + 1 == sequence) {
-      slot_->what.store(pack(kind, bytes), kRelaxed);
-      slot_->since_ns.store(now, kRelaxed);
-    }
-    slot_->begun.store(sequence, std::memory_order_release);
-  }
+  const auto write = [&](Entry& entry) {
+    entry.sequence.store(0, kRelaxed);  // nobody's while it is written
+    entry.line.store(id_, std::memory_order_release);
+    entry.what.store(pack(kind, bytes), kRelaxed);
+    entry.step.store(record_->place_.step.load(kRelaxed), kRelaxed);
+    entry.name.store(name.what, kRelaxed);
+    entry.number.store(name.number, kRelaxed);
+    entry.begin_ns.store(now, kRelaxed);
+    entry.end_ns.store(0, kRelaxed);
+    entry.sequence.store(sequence, std::memory_order_release);
+  };
+  write(record_->entries_[record_->calls_.fetch_add(1, kRelaxed) % kKept]);
+  write(calls_[sequence % calls_.size()]);
+  // Another thread may be in leave() for the call before: then it sets this, or has just done so.
+  if (done_.load(std::memory_order_acquire) + 1 == sequence) head_ns_.store(now, kRelaxed);
+  if (slot_->id.load(kRelaxed) == id_) slot_->enter(sequence, pack(kind, bytes));
   begun_.store(sequence, std::memory_order_release);
   record_->place_.sign_ns.store(now, kRelaxed);
 }
@@ -129,13 +130,8 @@ void FlightRecord::Line::leave() {
   const int64_t now = now_ns();
   const uint64_t sequence = done_.load(kRelaxed) + 1;
   if (Entry* entry = record_->find(id_, sequence)) entry->end_ns.store(now, kRelaxed);
-  if (slot_->id.load(kRelaxed) == id_) {
-    if (const Entry* next = record_->find(id_, sequence + 1)) {
-      slot_->what.store(next->what.load(kRelaxed), kRelaxed);
-    }
-    slot_->since_ns.store(now, kRelaxed);
-    slot_->done.store(sequence, std::memory_order_release);
-  }
+  head_ns_.store(now, kRelaxed);
+  if (slot_->id.load(kRelaxed) == id_) slot_->done.store(sequence, std::memory_order_release);
   done_.store(sequence, std::memory_order_release);
   record_->place_.sign_ns.store(now, kRelaxed);
 }
@@ -151,9 +147,10 @@ FlightRecord::Entry* FlightRecord::find(uint64_t line, uint64_t sequence) {
 }
 
 CallRecord FlightRecord::read(const Entry& entry) {
+  const uint64_t sequence = entry.sequence.load(std::memory_order_acquire);
   const uint64_t what = entry.what.load(kRelaxed);
   return {.line = entry.line.load(kRelaxed),
-          .sequence = entry.sequence.load(kRelaxed),
+          .sequence = sequence,
           .kind = static_cast<CallKind>(what >> 56),
           .bytes = what & ((uint64_t{1} << 56) - 1),
           .step = entry.step.load(kRelaxed),
@@ -168,16 +165,14 @@ std::vector<FlightRecord::Waiting> FlightRecord::waiting() const {
   for (const Line* line : lines_) {
     const uint64_t done = line->done_.load(std::memory_order_acquire);
     if (line->begun_.load(std::memory_order_acquire) <= done) continue;
-    Waiting waiting = {.line = line->name_, .members = line->members_, .call = {}, .since_ns = 0};
-    const Entry* entry = find(line->id_, done + 1);
-    if (entry != nullptr) waiting.call = read(*entry);
+    Waiting waiting = {.line = line->name_, .members = line->members_, .call = {}};
+    const Entry& entry = line->calls_[(done + 1) % line->calls_.size()];
+    const CallRecord call = read(entry);
+    waiting.call_known = call.sequence == done + 1 && read(entry).sequence == done + 1;
+    if (waiting.call_known) waiting.call = call;
     waiting.call.line = line->id_;
     waiting.call.sequence = done + 1;
-    // An older call of the line may have ended after this one began.
-    waiting.since_ns = waiting.call.begin_ns;
-    if (line->slot_->id.load(kRelaxed) == line->id_) {
-      waiting.since_ns = std::max(waiting.since_ns, line->slot_->since_ns.load(kRelaxed));
-    }
+    waiting.since_ns = line->head_ns_.load(kRelaxed);
     found.push_back(std::move(waiting));
   }
   return found;
@@ -189,12 +184,12 @@ std::vector<FlightRecord::Position> FlightRecord::positions() const {
   positions.reserve(lines_.size());
   for (const Line* line : lines_) {
     const uint64_t done = line->done_.load(std::memory_order_acquire);
-    const Entry* entry = find(line->id_, done + 1);
+    const CallRecord call = read(line->calls_[(done + 1) % line->calls_.size()]);
     positions.push_back({.line = line->id_,
                          .name = line->name_,
                          .begun = line->begun_.load(std::memory_order_acquire),
                          .done = done,
-                         .what = entry == nullptr ? 0 : entry->what.load(kRelaxed)});
+                         .what = call.sequence == done + 1 ? pack(call.kind, call.bytes) : 0});
   }
   return positions;
 }

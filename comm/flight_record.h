@@ -61,11 +61,25 @@ std::string to_string(const CallRecord& call);
 // their communicators in one order.
 class FlightRecord {
  public:
-  static constexpr size_t kKept = 32;
+  static constexpr size_t kKept = 32;  // for dump(), of all lines together
 
   // `board` has a place for `rank`, and is this rank's to write there.
   FlightRecord(std::shared_ptr<ProgressBoard> board, int rank);
 
+ private:
+  // A CallRecord that is read while it is written: a torn one is an old call's end, no more.
+  struct Entry {
+    std::atomic<uint64_t> line{0};
+    std::atomic<uint64_t> sequence{0};
+    std::atomic<uint64_t> what{0};
+    std::atomic<int64_t> step{0};
+    std::atomic<const char*> name{nullptr};
+    std::atomic<int64_t> number{-1};
+    std::atomic<int64_t> begin_ns{0};
+    std::atomic<int64_t> end_ns{0};
+  };
+
+ public:
   // The calls of one communicator of `members` (ranks of the job, ascending). One thread at a time.
   class Line {
    public:
@@ -91,6 +105,8 @@ class FlightRecord {
     ProgressBoard::Line* slot_;
     std::atomic<uint64_t> begun_{0};
     std::atomic<uint64_t> done_{0};
+    std::atomic<int64_t> head_ns_{0};  // when the first that is not complete became the first
+    std::array<Entry, ProgressBoard::kCalls> calls_;
   };
 
   // A call that lasts as long as this object; of no line where that is null.
@@ -122,7 +138,8 @@ class FlightRecord {
     std::string line;
     std::vector<int> members;
     CallRecord call;
-    int64_t since_ns = 0;  // when it became the first of its line
+    bool call_known = false;  // false: more calls than are kept are under way; only its number is
+    int64_t since_ns = 0;     // when it became the first of its line
   };
   std::vector<Waiting> waiting() const;
 
@@ -132,7 +149,7 @@ class FlightRecord {
     std::string name;
     uint64_t begun = 0;
     uint64_t done = 0;
-    uint64_t what = 0;
+    uint64_t what = 0;  // 0: not known
   };
   std::vector<Position> positions() const;
 
@@ -141,29 +158,14 @@ class FlightRecord {
 
   static int64_t now_ns();  // CLOCK_MONOTONIC
 
-  // The form of ProgressBoard::Line::what.
+  // The form of ProgressBoard::Call::what.
   static uint64_t pack(CallKind kind, uint64_t bytes) {
     return static_cast<uint64_t>(kind) << 56 | (bytes & ((uint64_t{1} << 56) - 1));
   }
   static std::string unpacked(uint64_t what);  // "all_reduce of 4000 bytes"
 
  private:
-  // A CallRecord that is read while it is written: a torn one is an old call's end, no more.
-  struct Entry {
-    std::atomic<uint64_t> line{0};
-    std::atomic<uint64_t> sequence{0};
-    std::atomic<uint64_t> what{0};
-    std::atomic<int64_t> step{0};
-    std::atomic<const char*> name{nullptr};
-    std::atomic<int64_t> number{-1};
-    std::atomic<int64_t> begin_ns{0};
-    std::atomic<int64_t> end_ns{0};
-  };
-
   Entry* find(uint64_t line, uint64_t sequence);
-  const Entry* find(uint64_t line, uint64_t sequence) const {
-    return const_cast<FlightRecord*>(this)->find(line, sequence);
-  }
   static CallRecord read(const Entry& entry);
 
   std::shared_ptr<ProgressBoard> board_;

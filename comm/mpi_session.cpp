@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <climits>
 #include <csignal>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include <exception>
 #include <numeric>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "comm/base/error.h"
@@ -54,9 +56,28 @@ bool is_running() {
          MPI_Finalized(&ended) == MPI_SUCCESS && !ended;
 }
 
+// MPI_Abort waits for the launcher, and a flush for whoever holds a file: this waits for neither.
+void exit_in_any_case_within(int seconds, int code) noexcept {
+  try {
+    std::thread([seconds, code] {
+      std::this_thread::sleep_for(std::chrono::seconds(seconds));
+      _exit(code);
+    }).detach();
+  } catch (...) {  // no thread to be had
+    alarm(static_cast<unsigned>(seconds));
+  }
+}
+
+[[noreturn]] void end_job(int code) noexcept {
+  if (is_running()) MPI_Abort(MPI_COMM_WORLD, code);
+  _exit(code);
+}
+
 // exit() or std::terminate() on one rank would leave the others waiting in a collective for ever.
 void abort_if_running() {
-  if (is_running()) MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::kInternal));
+  if (!is_running()) return;
+  exit_in_any_case_within(5, static_cast<int>(ExitCode::kInternal));
+  MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::kInternal));
 }
 
 [[noreturn]] void terminate_job() {
@@ -141,9 +162,10 @@ void MpiSession::start_to_watch() {
       Watchdog::Setup{.record = watch_->record,
                       .hosts = all_gather(host_),
                       .token = broadcast(concat(std::hex, getpid(), "-", now)),
-                      .end = [this] {
-                        alarm(5);  // MPI may hang, too
-                        abort(static_cast<int>(ExitCode::kUnavailable));
+                      .end = [] {
+                        const auto code = static_cast<int>(ExitCode::kUnavailable);
+                        exit_in_any_case_within(3, code);
+                        end_job(code);
                       }});
 }
 
@@ -262,9 +284,9 @@ std::unique_ptr<Communicator> MpiSession::make_plain_mpi_communicator() const {
 }
 
 void MpiSession::abort(int code) const noexcept {
+  exit_in_any_case_within(5, code);
   std::fflush(nullptr);
-  if (is_running()) MPI_Abort(MPI_COMM_WORLD, code);
-  _exit(code);
+  end_job(code);
 }
 
 }  // namespace largo::comm

@@ -1,8 +1,7 @@
 #include "comm/node_board.h"
 
-#include <unistd.h>
-
 #include <algorithm>
+#include <cstring>
 
 #include "comm/base/error.h"
 
@@ -16,19 +15,24 @@ std::shared_ptr<ProgressBoard> make_node_board(
   ranks.reserve(numbers.size());
   for (const std::string& number : numbers) ranks.push_back(std::stoi(number));
   std::shared_ptr<ProgressBoard> board;
-  std::string name = first ? concat("/largo-progress-", getpid(), "-", rank) : "";
   const auto attempt = [&](auto make) {
     try {
-      board = make(name, ranks);
+      board = make();
     } catch (const Error&) {
       board = nullptr;
     }
   };
-  if (first) attempt(&ProgressBoard::create);
-  name = gather(board ? name : "").front();
-  if (!first && !name.empty()) attempt(&ProgressBoard::open);
+  if (first) attempt([&] { return ProgressBoard::share(ranks); });
+  std::string key(board ? sizeof(SegmentKey) : 0, '\0');
+  if (board) std::memcpy(key.data(), &board->key(), sizeof(SegmentKey));
+  key = gather(key).front();
+  if (!first && key.size() == sizeof(SegmentKey)) {
+    SegmentKey theirs;
+    std::memcpy(&theirs, key.data(), sizeof(SegmentKey));
+    attempt([&] { return ProgressBoard::open(theirs, ranks); });
+  }
   const std::vector<std::string> have = gather(board ? "yes" : "");
-  if (first && !name.empty()) ProgressBoard::unlink(name);
+  if (board) board->close_door();
   const bool all = std::none_of(have.begin(), have.end(), [](const auto& a) { return a.empty(); });
   return all ? board : nullptr;
 }

@@ -1,17 +1,17 @@
 #include "comm/progress_board.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "comm/base/error.h"
 
 namespace largo::comm {
+
+namespace {
+
+constexpr size_t kFirst = alignof(ProgressBoard::Place);  // before it: the segment's signature
+
+}  // namespace
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<Doing>::is_always_lock_free,
               "places are shared between processes");
@@ -22,47 +22,47 @@ ProgressBoard::ProgressBoard(std::vector<int> ranks)
 }
 
 // Fresh shared memory is all zeros, which is what the place of a rank that has not begun holds.
-ProgressBoard::ProgressBoard(std::vector<int> ranks, void* mapped)
-    : ranks_(std::move(ranks)), places_(static_cast<Place*>(mapped)) {}
+ProgressBoard::ProgressBoard(std::vector<int> ranks, SharedSegment segment)
+    : ranks_(std::move(ranks)),
+      segment_(std::move(segment)),
+      places_(reinterpret_cast<Place*>(segment_->data() + kFirst)) {}
 
-ProgressBoard::~ProgressBoard() {
-  if (own_.empty()) munmap(places_, ranks_.size() * sizeof(Place));
-}
-
-std::unique_ptr<ProgressBoard> ProgressBoard::map(const std::string& name, std::vector<int> ranks,
-                                                  int flags) {
+std::unique_ptr<ProgressBoard> ProgressBoard::share(std::vector<int> ranks) {
   LARGO_CHECK(!ranks.empty(), "a progress board of no ranks");
-  const auto failed = [&](const char* call) {
-    fail(ExitCode::kUnavailable, "progress board ", name, ": ", call, ": ", std::strerror(errno));
-  };
-  const int file = shm_open(name.c_str(), O_RDWR | O_CLOEXEC | flags, 0600);
-  if (file < 0) failed("shm_open");
-  const size_t bytes = ranks.size() * sizeof(Place);
-  void* memory = MAP_FAILED;
-  // Allocated, not only sized: on a full /dev/shm the first write would otherwise be a SIGBUS.
-  const int full = flags & O_CREAT ? posix_fallocate(file, 0, static_cast<off_t>(bytes)) : 0;
-  if (full == 0) memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  const int error = full != 0 ? full : errno;
-  close(file);
-  if (memory == MAP_FAILED) {
-    if (flags & O_CREAT) unlink(name);
-    errno = error;
-    failed(full != 0 ? "posix_fallocate" : "mmap");
-  }
-  return std::unique_ptr<ProgressBoard>(new ProgressBoard(std::move(ranks), memory));
+  const auto bytes = static_cast<int64_t>(kFirst + ranks.size() * sizeof(Place));
+  return std::unique_ptr<ProgressBoard>(
+      new ProgressBoard(std::move(ranks), SharedSegment::make(bytes)));
 }
 
-std::unique_ptr<ProgressBoard> ProgressBoard::create(const std::string& name,
-                                                     std::vector<int> ranks) {
-  return map(name, std::move(ranks), O_CREAT | O_EXCL);
+std::unique_ptr<ProgressBoard> ProgressBoard::open(const SegmentKey& key, std::vector<int> ranks) {
+  return std::unique_ptr<ProgressBoard>(
+      new ProgressBoard(std::move(ranks), SharedSegment::open(key)));
 }
 
-std::unique_ptr<ProgressBoard> ProgressBoard::open(const std::string& name,
-                                                   std::vector<int> ranks) {
-  return map(name, std::move(ranks), 0);
+const SegmentKey& ProgressBoard::key() const {
+  LARGO_CHECK(segment_.has_value(), "a progress board within one process has no key");
+  return segment_->key();
 }
 
-void ProgressBoard::unlink(const std::string& name) noexcept { shm_unlink(name.c_str()); }
+void ProgressBoard::close_door() noexcept {
+  if (segment_) segment_->close_door();
+}
+
+// Who reads a call between the first store and the last finds another number, or none.
+void ProgressBoard::Line::enter(uint64_t sequence, uint64_t what) {
+  Call& call = calls[sequence % kCalls];
+  call.sequence.store(0, std::memory_order_relaxed);
+  call.what.store(what, std::memory_order_release);
+  call.sequence.store(sequence, std::memory_order_release);
+  begun.store(sequence, std::memory_order_release);
+}
+
+uint64_t ProgressBoard::Line::what(uint64_t sequence) const {
+  const Call& call = calls[sequence % kCalls];
+  if (call.sequence.load(std::memory_order_acquire) != sequence) return 0;
+  const uint64_t what = call.what.load(std::memory_order_acquire);
+  return call.sequence.load(std::memory_order_relaxed) == sequence ? what : 0;
+}
 
 const ProgressBoard::Place* ProgressBoard::find(int rank) const {
   const auto found = std::find(ranks_.begin(), ranks_.end(), rank);

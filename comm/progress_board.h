@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "comm/doing.h"
+#include "comm/shared_segment.h"
 
 namespace largo::comm {
 
@@ -23,24 +24,33 @@ namespace largo::comm {
 // its NCCL stream, which is 0 until the rank has begun, then 1 + the number of collectives that it
 // has enqueued.
 //
-// In shared memory one rank creates the board under a name, which tells the others to open it; once
-// all have, the name is removed, so that nothing is left behind even after a SIGKILL. The caller
-// does what must happen between: create, (barrier) open, (barrier) unlink.
+// In shared memory, which has no name in any file system, one rank shares a board and tells the
+// others its key, with which they open it. The caller does what must happen between: share,
+// (barrier) open, (barrier) close_door.
 //
 // Any thread may read and write; only its own rank writes a place. Times are CLOCK_MONOTONIC's,
 // which all processes of a node share.
 class ProgressBoard {
  public:
   static constexpr int kLines = 16;
+  static constexpr int kCalls = 256;  // in flight on one line, of which is known what they are
+
+  // What collective number `sequence` of a line is: kind, then 56 bits of bytes.
+  struct Call {
+    std::atomic<uint64_t> sequence{0};
+    std::atomic<uint64_t> what{0};
+  };
 
   // How far one rank has come on one line. `id` tells lines apart that use the same slot one after
-  // the other.
+  // the other: of a line with a smaller id than this nothing is known any more.
   struct Line {
-    std::atomic<uint64_t> id{0};       // 0: unused
-    std::atomic<uint64_t> begun{0};    // the last collective that it has entered
-    std::atomic<uint64_t> done{0};     // and the last that is complete
-    std::atomic<uint64_t> what{0};     // of the first that is not: kind, then 56 bits of bytes
-    std::atomic<int64_t> since_ns{0};  // when that one became the first
+    std::atomic<uint64_t> id{0};     // 0: unused
+    std::atomic<uint64_t> begun{0};  // the last collective that it has entered
+    std::atomic<uint64_t> done{0};   // and the last that is complete
+    std::array<Call, kCalls> calls;
+
+    void enter(uint64_t sequence, uint64_t what);
+    uint64_t what(uint64_t sequence) const;  // 0: not known
   };
 
   struct alignas(64) Place {  // cache lines of its own: writing one does not slow the others
@@ -57,15 +67,14 @@ class ProgressBoard {
   // Within one process.
   explicit ProgressBoard(std::vector<int> ranks);
 
-  // `name` starts with a slash and is not in use yet; `ranks` are those with a place, in the same
-  // order for all. Throw Error{kUnavailable}.
-  static std::unique_ptr<ProgressBoard> create(const std::string& name, std::vector<int> ranks);
-  static std::unique_ptr<ProgressBoard> open(const std::string& name, std::vector<int> ranks);
-  static void unlink(const std::string& name) noexcept;
+  // `ranks` are those with a place, in the same order for all. Throw Error{kUnavailable}.
+  static std::unique_ptr<ProgressBoard> share(std::vector<int> ranks);
+  static std::unique_ptr<ProgressBoard> open(const SegmentKey& key, std::vector<int> ranks);
+  const SegmentKey& key() const;  // of a board in shared memory
+  void close_door() noexcept;     // after this nobody can open it any more
 
   ProgressBoard(const ProgressBoard&) = delete;
   ProgressBoard& operator=(const ProgressBoard&) = delete;
-  ~ProgressBoard();
 
   void begin(int rank) { place(rank).counter.store(1, std::memory_order_relaxed); }
   void enqueued(int rank, uint64_t collectives) {
@@ -86,12 +95,11 @@ class ProgressBoard {
   std::string describe(uint64_t sequence, int world) const;
 
  private:
-  ProgressBoard(std::vector<int> ranks, void* mapped);
-  static std::unique_ptr<ProgressBoard> map(const std::string& name, std::vector<int> ranks,
-                                            int flags);
+  ProgressBoard(std::vector<int> ranks, SharedSegment segment);
 
   std::vector<int> ranks_;
   std::vector<Place> own_;
+  std::optional<SharedSegment> segment_;
   Place* places_;
 };
 

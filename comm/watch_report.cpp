@@ -57,18 +57,19 @@ std::string describe_missing(const RankSeen& rank) {
 
 }  // namespace
 
-double patience_used(double waited_s, Doing own, const std::vector<RankSeen>& ranks,
-                     const WatchLimits& limits) {
-  double used = waited_s / limit_of(own, limits);
+double patience_used(double waited_s, double watched_s, Doing own,
+                     const std::vector<RankSeen>& ranks, const WatchLimits& limits) {
+  double used = std::min(waited_s, watched_s) / limit_of(own, limits);
   for (const RankSeen& rank : ranks) {
-    if (rank.known) used = std::min(used, rank.silent_s / limit_of(rank.doing, limits));
+    if (!rank.known) continue;
+    used = std::min(used, std::min(rank.silent_s, watched_s) / limit_of(rank.doing, limits));
   }
   return used;
 }
 
 std::string name_of(const FlightRecord::Waiting& waiting) {
-  return concat(to_string(waiting.call), ", #", waiting.call.sequence, " on ", waiting.line,
-                ", in step ", waiting.call.step);
+  return concat(waiting.call_known ? to_string(waiting.call) : "a collective", ", #",
+                waiting.call.sequence, " on ", waiting.line, ", in step ", waiting.call.step);
 }
 
 std::string describe_ranks(const FlightRecord::Waiting& waiting,
@@ -77,11 +78,14 @@ std::string describe_ranks(const FlightRecord::Waiting& waiting,
   const uint64_t what = FlightRecord::pack(waiting.call.kind, waiting.call.bytes);
   std::vector<const RankSeen*> arrived, missing, other, unknown;
   for (const RankSeen& rank : ranks) {
-    if (!rank.known || !rank.line_known) {
-      (rank.known ? missing : unknown).push_back(&rank);
+    if (!rank.known || rank.line_lost) {
+      unknown.push_back(&rank);
+    } else if (!rank.line_known) {
+      missing.push_back(&rank);
     } else if (rank.begun < sequence) {
       missing.push_back(&rank);
-    } else if (rank.done + 1 == sequence && rank.what != 0 && rank.what != what) {
+    } else if (rank.done + 1 == sequence && waiting.call_known && rank.what != 0 &&
+               rank.what != what) {
       other.push_back(&rank);
     } else {
       arrived.push_back(&rank);

@@ -21,18 +21,20 @@ struct RankSeen {
   bool known = false;  // false: on another node, and no word from it; what follows is then nothing
   Doing doing = Doing::kStarting;
   int64_t step = 0;
-  double silent_s = 0;  // since its last sign of life
-  bool line_known = false;
-  uint64_t begun = 0;  // on the line in question
+  double silent_s = 0;      // since its last sign of life
+  bool line_known = false;  // false: it has not made the line yet
+  bool line_lost = false;   // it has made so many that nothing is known of this one
+  uint64_t begun = 0;       // on the line in question
   uint64_t done = 0;
   uint64_t what = 0;              // of the call that it is in, if it is in one (FlightRecord::pack)
   const char* trouble = nullptr;  // what the system says of its process (trouble_of); null: nothing
 };
 
 // How near a wait is to its end: 1 when no rank of the collective has shown a sign of life for as
-// long as what it is doing may take. A rank that is slow, but goes on, keeps this low.
-double patience_used(double waited_s, Doing own, const std::vector<RankSeen>& ranks,
-                     const WatchLimits& limits);
+// long as what it is doing may take. A rank that is slow, but goes on, keeps this low. No silence
+// counts for longer than `watched_s`, for which this process has run without a stop.
+double patience_used(double waited_s, double watched_s, Doing own,
+                     const std::vector<RankSeen>& ranks, const WatchLimits& limits);
 
 // "all_reduce of 4000 bytes (bucket 3), #17 on world, in step 5"
 std::string name_of(const FlightRecord::Waiting& waiting);

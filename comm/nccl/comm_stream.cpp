@@ -13,6 +13,8 @@ namespace {
 
 using std::chrono::duration;
 
+constexpr double kGap_s = 2;  // between two looks of a process that was stopped (RegularLooks)
+
 // Whether the abort came to its end within the grace; otherwise it goes on by itself.
 bool abort_within(double grace_s, ncclComm_t comm, int device) noexcept {
   try {
@@ -127,12 +129,13 @@ void CommStream::wait(Ticket ticket, cudaStream_t compute) {
 }
 
 void CommStream::synchronize(double timeout_s) {
-  const auto start = Clock::now();
+  RegularLooks looks;
   for (Lock lock(mutex_);; lock.lock()) {
     retire(lock);
     throw_if_failed();
     if (pending_.empty()) return;
-    if (Clock::now() - start > duration<double>(timeout_s)) {
+    const auto now = Clock::now();
+    if (now - looks.since(kGap_s, now) > duration<double>(timeout_s)) {
       const Pending& head = pending_.front();
       fail_and_throw(lock, stalled({"", head.ticket, head.what}, timeout_s));
     }
@@ -180,6 +183,7 @@ void CommStream::settle(Lock& lock, ncclResult_t result, ncclComm_t comm, const 
   const std::unique_ptr<const Step*, void (*)(const Step**)> settled(
       &settling_, [](const Step** settling) { *settling = nullptr; });
   const auto start = Clock::now();
+  RegularLooks looks(start);
   for (;;) {
     if (result == ncclInProgress) {
       const ncclResult_t asked = ncclCommGetAsyncError(comm, &result);
@@ -189,7 +193,8 @@ void CommStream::settle(Lock& lock, ncclResult_t result, ncclComm_t comm, const 
     if (result != ncclInProgress) {
       fail_and_throw(lock, concat(name(step), ": ", nccl_error_text(result, comm)));
     }
-    if (Clock::now() - start > duration<double>(timeout_s)) {
+    const auto now = Clock::now();
+    if (now - looks.since(kGap_s, now) > duration<double>(timeout_s)) {
       fail_and_throw(lock, stalled(step, timeout_s));
     }
     lock.unlock();
@@ -214,6 +219,7 @@ void CommStream::monitor() {
 }
 
 void CommStream::poll(Lock& lock) {
+  const Clock::time_point since = looks_.since(kGap_s);
   retire(lock);
   if (!failure_.empty()) return;
   for (const ncclComm_t comm : comms_) {
@@ -227,7 +233,7 @@ void CommStream::poll(Lock& lock) {
   }
   if (pending_.empty()) return;
   const Pending& head = pending_.front();
-  if (Clock::now() - head.head_since > duration<double>(options_.timeout_s)) {
+  if (Clock::now() - std::max(head.head_since, since) > duration<double>(options_.timeout_s)) {
     fail_all(lock, stalled({"", head.ticket, head.what}, options_.timeout_s));
   }
 }

@@ -21,6 +21,7 @@
 #include "comm/nccl/collective.h"
 #include "comm/nccl/event_pool.h"
 #include "comm/progress_board.h"
+#include "comm/regular_looks.h"
 
 namespace largo::comm {
 
@@ -135,6 +136,7 @@ class CommStream {
   std::string failure_;
   bool abort_hangs_ = false;
   bool stop_ = false;
+  RegularLooks looks_;  // the monitor's
   std::thread monitor_;
 };
 

@@ -30,8 +30,6 @@ void sleep_for(double seconds) {
 // What is no fault, but takes `seconds`.
 void be_slow(const MpiSession& session, const std::string& how, double seconds) {
   if (how == "evaluation") session.mark(Doing::kEvaluation, kFaultyStep);
-  if (how == "checkpoint") session.mark(Doing::kCheckpoint, kFaultyStep);
-  if (how == "first_step") session.mark(Doing::kFirstStep, kFaultyStep);
   if (how != "slow") return sleep_for(seconds);
   for (int i = 0; i < 50; ++i) {
     session.mark(Doing::kComputing, kFaultyStep);
@@ -41,7 +39,7 @@ void be_slow(const MpiSession& session, const std::string& how, double seconds) 
 
 void fault(const MpiSession& session, largo::comm::Communicator& world, const std::string& what) {
   if (what == "kill") std::raise(SIGKILL);
-  if (what == "stop") std::raise(SIGSTOP);
+  if (what == "stop" || what == "held_files") std::raise(SIGSTOP);
   if (what == "segmentation") std::raise(SIGSEGV);
   if (what == "exit") std::exit(0);
   if (what == "exit_at_once") _exit(0);
@@ -59,9 +57,14 @@ int run(const MpiSession& session, const std::string& what, double timeout_s) {
   torch::Tensor values = torch::ones({1000});
   for (int64_t step = 0; step < kSteps; ++step) {
     session.mark(Doing::kData, step);
+    if (what == "held_files" &&
+        step == kFaultyStep) {  // as a write to a hung file system holds them
+      flockfile(stdout);
+      flockfile(stderr);
+    }
     if (session.rank() == 1 && step == kFaultyStep) {
       fault(session, *world, what);
-      if (what == "slow" || what == "evaluation" || what == "checkpoint" || what == "first_step") {
+      if (what == "slow" || what == "evaluation") {
         be_slow(session, what, 3 * timeout_s);
       }
     }

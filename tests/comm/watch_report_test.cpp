@@ -7,9 +7,12 @@
 
 #include <csignal>
 
+#include <atomic>
 #include <memory>
+#include <thread>
 
 #include "comm/process_state.h"
+#include "comm/regular_looks.h"
 
 namespace largo::comm {
 namespace {
@@ -19,6 +22,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr WatchLimits kLimits = {.timeout_s = 60, .init_timeout_s = 300};
+constexpr double kAlways = 1e9;  // watched
 const uint64_t kSum = FlightRecord::pack(CallKind::kAllReduce, 4000);
 
 RankSeen in_it(int rank, const char* host, double silent_s) {
@@ -54,37 +58,55 @@ FlightRecord::Waiting call_17() {
                    .kind = CallKind::kAllReduce,
                    .bytes = 4000,
                    .step = 5,
-                   .name = {"bucket", 3}}};
+                   .name = {"bucket", 3}},
+          .call_known = true};
 }
 
 TEST(Patience, RunsOutWhenNobodyShowsASignOfLife) {
   const std::vector<RankSeen> ranks = {in_it(0, "a", 59), elsewhere(1, "a", Doing::kData, 70)};
-  EXPECT_NEAR(patience_used(59, Doing::kSumming, ranks, kLimits), 59.0 / 60, 1e-12);
-  EXPECT_GT(patience_used(61, Doing::kSumming, {in_it(0, "a", 61), ranks[1]}, kLimits), 1);
+  EXPECT_NEAR(patience_used(59, kAlways, Doing::kSumming, ranks, kLimits), 59.0 / 60, 1e-12);
+  EXPECT_GT(patience_used(61, kAlways, Doing::kSumming, {in_it(0, "a", 61), ranks[1]}, kLimits), 1);
 }
 
 TEST(Patience, IsKeptByARankThatIsSlowAndGoesOn) {
   const std::vector<RankSeen> ranks = {in_it(0, "a", 500), elsewhere(1, "a", Doing::kComputing, 3)};
-  EXPECT_LT(patience_used(500, Doing::kSumming, ranks, kLimits), 0.1);
+  EXPECT_LT(patience_used(500, kAlways, Doing::kSumming, ranks, kLimits), 0.1);
 }
 
 TEST(Patience, IsLongerForWhatMayTakeLong) {
-  for (const Doing doing :
-       {Doing::kStarting, Doing::kFirstStep, Doing::kEvaluation, Doing::kCheckpoint}) {
+  for (const Doing doing : {Doing::kStarting, Doing::kFirstStep, Doing::kEvaluation,
+                            Doing::kCheckpoint, Doing::kEnding}) {
     const std::vector<RankSeen> ranks = {in_it(0, "a", 200), elsewhere(1, "a", doing, 200)};
-    EXPECT_LT(patience_used(200, Doing::kSumming, ranks, kLimits), 1);
+    EXPECT_LT(patience_used(200, kAlways, Doing::kSumming, ranks, kLimits), 1);
     const std::vector<RankSeen> later = {in_it(0, "a", 301), elsewhere(1, "a", doing, 301)};
-    EXPECT_GT(patience_used(301, Doing::kSumming, later, kLimits), 1);
+    EXPECT_GT(patience_used(301, kAlways, Doing::kSumming, later, kLimits), 1);
   }
   // Of ranks that nothing is known of, the waiting one takes itself as the measure.
   const std::vector<RankSeen> remote = {{.rank = 9, .host = "z"}};
-  EXPECT_GT(patience_used(61, Doing::kSumming, remote, kLimits), 1);
-  EXPECT_LT(patience_used(61, Doing::kEvaluation, remote, kLimits), 1);
+  EXPECT_GT(patience_used(61, kAlways, Doing::kSumming, remote, kLimits), 1);
+  EXPECT_LT(patience_used(61, kAlways, Doing::kEvaluation, remote, kLimits), 1);
 }
 
 TEST(Patience, OfTheFirstStepIsNeverShorter) {
   const WatchLimits limits = {.timeout_s = 600, .init_timeout_s = 10};
-  EXPECT_LT(patience_used(500, Doing::kFirstStep, {in_it(0, "a", 500)}, limits), 1);
+  EXPECT_LT(patience_used(500, kAlways, Doing::kFirstStep, {in_it(0, "a", 500)}, limits), 1);
+}
+
+TEST(Patience, CountsOnlyWhileThisProcessRuns) {
+  const std::vector<RankSeen> ranks = {in_it(0, "a", 900), elsewhere(1, "a", Doing::kData, 900)};
+  EXPECT_NEAR(patience_used(900, 30, Doing::kSumming, ranks, kLimits), 0.5, 1e-12);
+  EXPECT_NEAR(patience_used(900, 30, Doing::kSumming, {}, kLimits), 0.5, 1e-12);
+  EXPECT_GT(patience_used(900, 61, Doing::kSumming, ranks, kLimits), 1);
+}
+
+TEST(RegularLooks, CountFromAfterTheLastGap) {
+  using std::chrono::milliseconds;
+  const RegularLooks::Clock::time_point begin{};
+  RegularLooks looks(begin);
+  EXPECT_EQ(looks.since(1, begin + milliseconds(900)), begin);
+  EXPECT_EQ(looks.since(1, begin + milliseconds(1800)), begin);
+  EXPECT_EQ(looks.since(1, begin + milliseconds(2900)), begin + milliseconds(2900));
+  EXPECT_EQ(looks.since(1, begin + milliseconds(3800)), begin + milliseconds(2900));
 }
 
 TEST(WatchReport, NamesTheCollective) {
@@ -111,6 +133,25 @@ TEST(WatchReport, SaysThatRanksCallDifferentThings) {
   behind.done = 11;
   EXPECT_THAT(describe_ranks(call_17(), {in_it(0, "a", 61), behind}),
               HasSubstr("missing: rank 1 on a, which is in all_reduce of 4000 bytes #12"));
+}
+
+TEST(WatchReport, ComparesOnlyWhatIsKnown) {
+  FlightRecord::Waiting waiting = call_17();
+  waiting.call_known = false;
+  RankSeen other = in_it(1, "a", 61);
+  other.what = FlightRecord::pack(CallKind::kBarrier, 0);
+  EXPECT_THAT(describe_ranks(waiting, {in_it(0, "a", 61), other}), Not(HasSubstr("instead")));
+  EXPECT_EQ(name_of(waiting), "a collective, #17 on world, in step 5");
+  other.what = 0;
+  EXPECT_THAT(describe_ranks(call_17(), {in_it(0, "a", 61), other}), Not(HasSubstr("instead")));
+}
+
+TEST(WatchReport, ARankOfWhoseLineNothingIsKnownIsNotMissing) {
+  RankSeen lost = elsewhere(1, "a", Doing::kData, 70);
+  lost.line_known = false;
+  lost.line_lost = true;
+  EXPECT_EQ(describe_ranks(call_17(), {in_it(0, "a", 61), lost}),
+            "arrived: rank 0 on a; no word from rank 1 on a");
 }
 
 TEST(WatchReport, SaysThatAllHaveCome) {
@@ -214,10 +255,11 @@ TEST_F(FlightRecordTest, IsOnTheBoardForOthers) {
   EXPECT_EQ(seen.id, line.id());
   EXPECT_EQ(seen.begun, 2u);
   EXPECT_EQ(seen.done, 0u);
-  EXPECT_EQ(FlightRecord::unpacked(seen.what), "all_reduce of 400 bytes");
+  EXPECT_EQ(FlightRecord::unpacked(seen.what(1)), "all_reduce of 400 bytes");
   line.leave();
   EXPECT_EQ(seen.done, 1u);
-  EXPECT_EQ(FlightRecord::unpacked(seen.what), "broadcast of 8 bytes");
+  EXPECT_EQ(FlightRecord::unpacked(seen.what(2)), "broadcast of 8 bytes");
+  EXPECT_EQ(seen.what(3), 0u);
   EXPECT_EQ(board_->find(3)->lines[1].begun, 0u);
 }
 
@@ -247,6 +289,60 @@ TEST_F(FlightRecordTest, ALineThatIsGoneWaitsForNothing) {
     line.enter(CallKind::kBarrier, 0, {});
     EXPECT_EQ(record_->waiting().front().call.sequence, 1u);
   }
+}
+
+TEST_F(FlightRecordTest, KnowsTheFirstOfManyThatAreInFlight) {
+  FlightRecord::Line line(record_, "stream", {3, 4});
+  FlightRecord::Line other(record_, "world", {3, 4});
+  for (int i = 0; i < ProgressBoard::kCalls; ++i) line.enter(CallKind::kAllReduce, 1000 + i, {});
+  for (int i = 0; i < 100; ++i) const FlightRecord::Call call(&other, CallKind::kBarrier, 0, {});
+  EXPECT_EQ(name_of(record_->waiting().front()),
+            "all_reduce of 1000 bytes, #1 on stream, in step 0");
+  EXPECT_EQ(FlightRecord::unpacked(board_->find(4)->lines[0].what(1)), "all_reduce of 1000 bytes");
+  EXPECT_EQ(FlightRecord::unpacked(record_->positions().front().what), "all_reduce of 1000 bytes");
+  const int64_t since = record_->waiting().front().since_ns;
+  line.enter(CallKind::kAllReduce, 7, {});  // one more than are kept
+  EXPECT_EQ(name_of(record_->waiting().front()), "a collective, #1 on stream, in step 0");
+  EXPECT_EQ(record_->waiting().front().since_ns, since);
+  EXPECT_EQ(board_->find(4)->lines[0].what(1), 0u);
+  EXPECT_EQ(record_->positions().front().what, 0u);
+}
+
+// Calls are entered by one thread and left by another, and others look on: what they see of a call
+// is that call's.
+TEST_F(FlightRecordTest, WhatIsSeenOfACallIsNeverAnothers) {
+  FlightRecord::Line line(record_, "stream", {3, 4});
+  constexpr uint64_t kTimes = 100000;
+  std::atomic<uint64_t> entered{0};
+  std::atomic<bool> over{false};
+  std::thread leaves([&] {
+    for (uint64_t left = 0; left < kTimes; ++left) {
+      while (entered.load() <= left) std::this_thread::yield();
+      line.leave();
+    }
+    over = true;
+  });
+  std::thread enters([&] {
+    for (uint64_t i = 1; i <= kTimes; ++i) {
+      line.enter(CallKind::kAllReduce, i, {});
+      entered = i;
+    }
+  });
+  int64_t wrong = 0;
+  const ProgressBoard::Line& seen = board_->find(4)->lines[0];
+  while (!over) {
+    const uint64_t done = seen.done.load();
+    const uint64_t begun = seen.begun.load();
+    const uint64_t what = seen.what(done + 1);
+    if (begun > done && what != 0 && what != done + 1) ++wrong;
+    for (const auto& waiting : record_->waiting()) {
+      if (waiting.call_known && waiting.call.bytes != waiting.call.sequence) ++wrong;
+      if (waiting.since_ns == 0) ++wrong;
+    }
+  }
+  enters.join();
+  leaves.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(CallName, IsTheInnermostAndComesBack) {

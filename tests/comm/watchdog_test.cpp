@@ -4,14 +4,20 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
+#include <deque>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <thread>
 
 #include "comm/base/error.h"
+#include "comm/signs_of_life.h"
 
 namespace largo::comm {
 namespace {
@@ -38,6 +44,10 @@ class Rank {
     dog->set_voices(voice, voice);
     dog->set_folder(folder);
     dog->set_limits({.timeout_s = timeout_s, .init_timeout_s = init_timeout_s});
+  }
+
+  void set_voices(const std::function<void(const std::string&)>& voice) {
+    dog->set_voices(voice, voice);
   }
 
   std::string said() {
@@ -79,7 +89,7 @@ class WatchdogTest : public testing::Test {
   ~WatchdogTest() override { fs::remove_all(folder_); }
 
   std::string file(int rank) const {
-    std::ifstream in(folder_ / "watchdog.t" / concat("rank-", rank, ".txt"));
+    std::ifstream in(folder_ / "watchdog.t.1" / concat("rank-", rank, ".txt"));
     return {std::istreambuf_iterator<char>(in), {}};
   }
 
@@ -100,7 +110,7 @@ TEST_F(WatchdogTest, TheLowestThatWaitsNamesWhoIsMissingAndEndsTheJob) {
               AllOf(HasSubstr("all_reduce of 64 bytes (bucket 0), #1 on world, in step 7"),
                     HasSubstr("arrived: ranks 1, 2 on host1, host2"),
                     HasSubstr("missing: rank 0 on host0, which waits for data in step 7"),
-                    HasSubstr("watchdog.t")));
+                    HasSubstr("watchdog.t.1")));
   EXPECT_FALSE(first.ended);
   EXPECT_THAT(file(0), AllOf(HasSubstr("goes on\n"), HasSubstr("rank 0 ")));
   EXPECT_THAT(file(2), HasSubstr("#1: all_reduce of 64 bytes (bucket 0), NOT COMPLETE"));
@@ -109,12 +119,95 @@ TEST_F(WatchdogTest, TheLowestThatWaitsNamesWhoIsMissingAndEndsTheJob) {
 TEST_F(WatchdogTest, WhereTheLowestDiesAnotherEndsTheJob) {
   const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1});
   // Rank 0 has raised, and is gone before it could end the job.
-  board->place(0).answers = 2;
+  board->place(0).answers = 3;
   Rank second(board, 1, 2);
   second.line.enter(CallKind::kBarrier, 0, {});
   second.watch(0.2, 0.2);
   await([&] { return second.ended.load(); });
   EXPECT_THAT(second.said(), HasSubstr("missing: rank 0"));
+}
+
+TEST_F(WatchdogTest, AStragglerThatComesAfterTheAlarmSavesTheJob) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1});
+  Rank waits(board, 0, 2), late(board, 1, 2);
+  waits.line.enter(CallKind::kAllReduce, 64, {});
+  waits.watch(0.3, 0.3, folder_);
+  await([&] { return board->find(0)->answers != 0; });
+  late.line.enter(CallKind::kAllReduce, 64, {});
+  late.line.leave();
+  waits.line.leave();
+  await([&] { return board->find(0)->answers == 2; });  // of the first alarm, raised no more
+  EXPECT_FALSE(waits.ended);
+  // One that the straggler has come to, but that does not end: its sign of life puts off the end.
+  waits.line.enter(CallKind::kBarrier, 0, {});
+  await([&] { return board->find(0)->answers == 5; });
+  await([&] {
+    late.record->mark(Doing::kComputing, 3);
+    return board->find(0)->answers == 4;
+  });
+  EXPECT_FALSE(waits.ended);
+  EXPECT_THAT(waits.said(), Not(HasSubstr("did not end")));
+  await([&] { return waits.ended.load(); });
+  EXPECT_THAT(waits.said(), AllOf(HasSubstr("barrier, #2 on world"), HasSubstr("watchdog.t.3")));
+}
+
+// Both ranks live in a child, which is stopped as a whole for longer than the limit.
+TEST_F(WatchdogTest, AJobThatIsSuspendedGoesOn) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1});
+    Rank waits(board, 0, 2), slow(board, 1, 2);
+    waits.watch(1.2, 1.2);
+    waits.line.enter(CallKind::kAllReduce, 64, {});
+    for (int i = 0; i < 100; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    const bool too_early = waits.ended;
+    slow.line.enter(CallKind::kAllReduce, 64, {});
+    slow.line.leave();
+    waits.line.leave();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1000));  // more than the grace
+    _exit(too_early || waits.ended ? 1 : 0);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  kill(child, SIGSTOP);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+  kill(child, SIGCONT);
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(WatchdogTest, ALogThatHangsDoesNotKeepTheJob) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1});
+  Rank waits(board, 0, 2), absent(board, 1, 2);
+  std::atomic<bool> free = false;
+  waits.line.enter(CallKind::kBarrier, 0, {});
+  waits.watch(0.3, 0.3, folder_);
+  const auto hangs = [&](const std::string&) {
+    while (!free) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  };
+  waits.set_voices(hangs);
+  testing::internal::CaptureStderr();
+  await([&] { return waits.ended.load(); });
+  free = true;
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("[rank 0] error: barrier, #1 on world"));
+}
+
+TEST_F(WatchdogTest, AFileSystemThatHangsDoesNotKeepTheJob) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1});
+  Rank waits(board, 0, 2), absent(board, 1, 2);
+  fs::create_directories(folder_ / "watchdog.t.1");
+  const fs::path pipe = folder_ / "watchdog.t.1" / "rank-0.txt.part";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);  // opening it for writing waits for a reader
+  waits.line.enter(CallKind::kBarrier, 0, {});
+  testing::internal::CaptureStderr();
+  waits.watch(0.3, 0.3, folder_);
+  await([&] { return waits.ended.load(); });
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("[rank 0] error: barrier, #1 on world"));
+  std::ifstream reader(pipe);
+  const std::string text(std::istreambuf_iterator<char>(reader), {});
+  EXPECT_THAT(text, HasSubstr("waits\n"));
 }
 
 TEST_F(WatchdogTest, SlowRanksThatGoOnAreWaitedFor) {
@@ -178,6 +271,51 @@ TEST_F(WatchdogTest, RanksOfOtherNodesAreAskedThroughFiles) {
   await([&] { return first.ended.load(); });
   EXPECT_THAT(first.said(), HasSubstr("missing: rank 1 on host1, which waits for data in step 3"));
   EXPECT_FALSE(second.ended);
+}
+
+TEST_F(WatchdogTest, SlowRanksOfOtherNodesAreWaitedFor) {
+  Rank waits(std::make_shared<ProgressBoard>(std::vector<int>{0}), 0, 2);
+  Rank slow(std::make_shared<ProgressBoard>(std::vector<int>{1}), 1, 2);
+  waits.record->mark(Doing::kSumming, 3);
+  waits.line.enter(CallKind::kAllReduce, 64, {});
+  for (Rank* rank : {&waits, &slow}) rank->watch(1, 1, folder_);
+  for (int i = 0; i < 600; ++i) {  // several alarms
+    slow.record->mark(Doing::kComputing, i);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_TRUE(fs::exists(folder_ / "watchdog.t.1" / "rank-1.txt"));
+  EXPECT_FALSE(waits.ended);
+  EXPECT_THAT(waits.said(), Not(HasSubstr("did not end")));
+  await([&] { return waits.ended.load(); });  // once it is stuck
+  EXPECT_THAT(waits.said(), HasSubstr("missing: rank 1 on host1, which computes in step 599"));
+}
+
+TEST_F(WatchdogTest, OfALineWhoseSlotAnotherTookNothingIsSaid) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1});
+  Rank waits(board, 0, 2), busy(board, 1, 2);
+  std::deque<FlightRecord::Line> more;
+  for (int i = 0; i < ProgressBoard::kLines; ++i) {
+    more.emplace_back(busy.record, "more", std::vector<int>{0, 1});
+  }
+  waits.line.enter(CallKind::kBarrier, 0, {});
+  waits.watch(0.3, 0.3, folder_);
+  await([&] { return waits.ended.load(); });
+  EXPECT_THAT(waits.said(), AllOf(HasSubstr("arrived: rank 0 on host0; no word from rank 1"),
+                                  Not(HasSubstr("missing"))));
+}
+
+TEST_F(WatchdogTest, WhoStagesForLongIsAlive) {
+  const auto board = std::make_shared<ProgressBoard>(std::vector<int>{0, 1});
+  Rank waits(board, 0, 2), stages(board, 1, 2);
+  waits.line.enter(CallKind::kBroadcast, 0, {});
+  std::optional<SignsOfLife> alive;
+  alive.emplace(stages.record, Doing::kStarting, std::chrono::milliseconds(20));
+  waits.watch(0.8, 0.8);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+  EXPECT_FALSE(waits.ended);
+  EXPECT_THAT(waits.said(), Not(HasSubstr("did not end")));
+  alive.reset();
+  await([&] { return waits.ended.load(); });
 }
 
 TEST_F(WatchdogTest, WithoutAFolderTheCallsAreSaid) {
