@@ -72,7 +72,9 @@ int main(int argc, char** argv) {
   lr_app->add_option("--ranks", lr.ranks, "world size, where the batch is given per rank")
       ->check(CLI::Range(1, INT_MAX));
   lr_app->add_flag("--csv", lr.csv, "comma-separated");
-  lr_app->add_option("--plot", lr.plot, "write the learning rates as an SVG file too");
+  lr_app->add_option(
+      "--plot", lr.plot,
+      "write the learning rates, and what is scheduled beside them, as an SVG file too");
   lr_app->add_flag("--terminal", lr.terminal, "draw them with plain characters, on stderr");
   lr_app->callback([&] { exit_code = run_lr(lr); });
 
@@ -135,10 +137,14 @@ int main(int argc, char** argv) {
   check_app->add_option("--ranks", check.ranks, "world size to check it for")
       ->check(CLI::Range(1, INT_MAX));
   check_app->callback([&] { exit_code = run_config_check(check); });
-  ConfigArguments print;
+  ConfigPrintArguments print;
   auto* print_app =
       config_app->add_subcommand("print", "every key with its value and where it comes from");
-  add_config_arguments(print_app, print);
+  add_config_arguments(print_app, print.config);
+  print_app
+      ->add_option("--ranks", print.ranks,
+                   "world size that effective values are for, where the batch is given per rank")
+      ->check(CLI::Range(1, INT_MAX));
   print_app->callback([&] { exit_code = run_config_print(print); });
   config_app->add_subcommand("schema", "every key with type, range, default and meaning")
       ->callback([&] { exit_code = run_config_schema(); });

@@ -20,6 +20,7 @@ namespace largo::config {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 std::string run_file(const std::string& lr) {
   return "data: {kind: synthetic}\nmodel: {name: mlp}\nbatch: {global: 64}\ntrain: {length: "
@@ -188,6 +189,52 @@ lr:
   policy: {kind: piecewise, pieces: [{until: 500steps, policy: {kind: step, gamma: 10, length: 1steps}}, {}]}
 )"),
                OptionError);  // infinite before it ends
+}
+
+TEST(Piecewise, AnEmptyListIsOneProblem) {
+  const auto problems = [](const std::string& policy) {
+    const std::string text =
+        errors_of(run_file("lr: {base: 0.1, base_batch: 64, policy: " + policy + "}\n"));
+    EXPECT_THAT(text, HasSubstr("needed by policy piecewise")) << policy;
+    EXPECT_THAT(text, Not(HasSubstr("starts from it"))) << policy;
+  };
+  problems("{kind: piecewise, pieces: []}");
+  problems("{kind: piecewise, pieces: [{base: 0.1, policy: {kind: piecewise, pieces: []}}]}");
+}
+
+TEST(Policies, OnlyTheWholeLearningRateFollowsTraining) {
+  EXPECT_THAT(
+      errors_of(run_file("optimizer: {momentum_schedule: {kind: plateau_reduce}}\n"
+                         "lr: {base: 0.1, base_batch: 64, policy: {kind: plateau_change, first: 0, "
+                         "levels: [{policy: {kind: plateau_change}}, {}]}}\n")),
+      testing::AllOf(
+          HasSubstr("lr.policy.levels.0.policy.kind: \"plateau_change\" follows training, "
+                    "which only lr.policy itself can; legal: constant | step"),
+          HasSubstr("optimizer.momentum_schedule.kind: \"plateau_reduce\" follows")));
+}
+
+TEST(Policies, HintsAreOfTheKind) {
+  const auto hint = [](const std::string& policy) {
+    return errors_of(run_file("lr: {base: 0.1, base_batch: 64, policy: " + policy + "}\n"));
+  };
+  const std::string gamma = "did you mean gamma?";
+  EXPECT_THAT(hint("{kind: step, length: 1ep, gama: 0.5}"), HasSubstr(gamma));
+  EXPECT_THAT(hint("{gama: 0.5, length: 1ep, kind: TRIEXP}"), HasSubstr(gamma));
+  const std::string triangular = hint("{kind: TRI, length: 1ep, k0: 0, k1: 1, gama: 0.5}");
+  EXPECT_THAT(triangular, HasSubstr("gama: unknown key; legal here: kind, length, k0, k1"));
+  EXPECT_THAT(triangular, Not(HasSubstr("gamma")));
+  EXPECT_THAT(hint("{kind: piecewise, pieces: [{policy: {kind: TRI, gama: 1}}]}"),
+              HasSubstr("gama: unknown key; legal here: kind, length, k0, k1"));
+}
+
+TEST(Effective, ValuesOfABatchPerRankAreKnownForItsRanks) {
+  const LoadedConfig config =
+      load_config({"run.yaml",
+                   "data: {kind: synthetic}\nmodel: {name: mlp}\nbatch: {per_rank: 64}\ntrain: "
+                   "{length: 1ep}\nlr: {base: 0.1, base_batch: 128}\n"},
+                  {});
+  EXPECT_THAT(print_config(config, 16), HasSubstr("run.yaml:5; × 8 = 0.8 at batch 1024"));
+  EXPECT_THAT(print_config(config), Not(HasSubstr("at batch")));
 }
 
 TEST(Effective, ValuesOfTheBatchStandBesideTheFilesOwn) {

@@ -82,7 +82,12 @@ struct ConfigCheckArguments {
   int64_t ranks = 1;
 };
 int run_config_check(const ConfigCheckArguments& arguments);
-int run_config_print(const ConfigArguments& arguments);
+
+struct ConfigPrintArguments {
+  ConfigArguments config;
+  std::optional<int64_t> ranks;
+};
+int run_config_print(const ConfigPrintArguments& arguments);
 int run_config_schema();
 
 int run_version(bool all);

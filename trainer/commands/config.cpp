@@ -56,8 +56,8 @@ int run_config_check(const ConfigCheckArguments& arguments) {
   return 0;
 }
 
-int run_config_print(const ConfigArguments& arguments) {
-  std::fputs(config::print_config(load(arguments)).c_str(), stdout);
+int run_config_print(const ConfigPrintArguments& arguments) {
+  std::fputs(config::print_config(load(arguments.config), arguments.ranks).c_str(), stdout);
   return 0;
 }
 

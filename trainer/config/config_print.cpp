@@ -129,11 +129,11 @@ std::string print_table(const OptionTable& table,
   return text;
 }
 
-std::string print_config(const LoadedConfig& config) {
+std::string print_config(const LoadedConfig& config, std::optional<int64_t> ranks) {
   RunConfig copy = config.values;
   const OptionTable table = make_table(copy);
   return print_table(table, [&](const std::string& key) {
-    const std::string effective = effective_words(config.values, *table.find(key));
+    const std::string effective = effective_words(config.values, *table.find(key), ranks);
     const std::string origin = config.provenance.words(key);
     return effective.empty() ? origin : concat(origin, "; ", effective);
   });

@@ -13,8 +13,9 @@ namespace largo::config {
 
 // YAML that reads back to the same configuration: every key that applies and has a value, with
 // where it comes from ("default", "run.yaml:12", "override") as a comment. Variables in paths are
-// expanded.
-std::string print_config(const LoadedConfig& config);
+// expanded. Values that lr.scaling changes have the effective ones beside them; with batch.per_rank
+// they are known for so many `ranks` only.
+std::string print_config(const LoadedConfig& config, std::optional<int64_t> ranks = {});
 
 // The same for any table.
 std::string print_table(const OptionTable& table,

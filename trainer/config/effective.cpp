@@ -39,13 +39,21 @@ std::string scaled_lr(const optim::LrOptions& lr, int64_t batch, const std::stri
   return concat("× ", factor, " = ", *value * factor, " at batch ", batch);
 }
 
+std::optional<int64_t> global_batch(const BatchOptions& batch, std::optional<int64_t> ranks) {
+  if (batch.global) return batch.global;
+  if (batch.per_rank && ranks) return *batch.per_rank * *ranks;
+  return std::nullopt;
+}
+
 }  // namespace
 
-std::string effective_words(const RunConfig& config, const Option& option) {
+std::string effective_words(const RunConfig& config, const Option& option,
+                            std::optional<int64_t> ranks) {
   const optim::LrOptions& lr = config.lr;
   const std::optional<std::string> text = option.text();
-  if (!config.batch.global || lr.scaling == optim::ScalingRule::kNone || !text) return {};
-  const int64_t batch = *config.batch.global;
+  const std::optional<int64_t> of_step = global_batch(config.batch, ranks);
+  if (!of_step || lr.scaling == optim::ScalingRule::kNone || !text) return {};
+  const int64_t batch = *of_step;
   if (!optim::check_scaling(lr, config.optimizer, batch).empty()) return {};
   if (is_learning_rate(option.key)) return scaled_lr(lr, batch, *text);
   if (option.key == "lr.warmup.length" && lr.scaling == optim::ScalingRule::kLegw) {

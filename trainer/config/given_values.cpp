@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <optional>
+#include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -136,6 +139,9 @@ class Collector {
   }
 
   void visit_map(const std::string& section, const YamlNode& map) {
+    for (const YamlNode& entry : map.items) {
+      if (entry.key == "kind" && entry.kind == Kind::kScalar) kinds_[section] = entry.text;
+    }
     for (const YamlNode& entry : map.items) {
       if (given_.problems.size() >= kMaxProblems) return;
       visit(section, entry.key, entry.key_at, entry);
@@ -295,9 +301,30 @@ class Collector {
           count == 0 ? concat("the list has no rows; legal: ", section, "=[{...}]")
                      : concat("no such row; legal: ", section, ".0 to ", section, '.', count - 1));
     }
-    const UnknownKey hint = keys_.unknown(section, name);
+    const UnknownKey hint = keys_.unknown(section, name, of_other_kinds(section));
     if (!hint.meant.empty()) given_.refused.insert(hint.meant);
     refuse(join_path(section, shown(name)), at, hint.message);
+  }
+
+  // The keys of a section that do not belong to the kind it is given; none where that is not known.
+  std::set<std::string> of_other_kinds(const std::string& section) {
+    const std::string kind_key = join_path(section, "kind");
+    Option* const kind = table_.find(kind_key);
+    const auto given = kinds_.find(section);
+    if (kind == nullptr || given == kinds_.end()) return {};
+    // As the table calls it: the text may be an alias. The reader sets it later, if it is legal.
+    const std::optional<std::string> before = kind->text();
+    if (!before || kind->set({.scalar = given->second})) return {};
+    const std::string word = kind->text().value_or("");
+    kind->set({.scalar = *before});
+    std::set<std::string> others;
+    for (const Option& option : table_.options()) {
+      const auto& [key, kinds] = option.info.applies;
+      if (key == kind_key && std::find(kinds.begin(), kinds.end(), word) == kinds.end()) {
+        others.insert(option.key);
+      }
+    }
+    return others;
   }
 
   void refuse(const std::string& path, Position at, std::string message) {
@@ -326,7 +353,8 @@ class Collector {
   const SourceText& file_;
   const SourceLines lines_;
   const std::vector<std::string>& overrides_;
-  int override_number_ = 0;  // 0: in the file
+  int override_number_ = 0;                   // 0: in the file
+  std::map<std::string, std::string> kinds_;  // of sections, as they are given
   GivenValues given_;
 };
 

@@ -75,13 +75,19 @@ std::string KeyTree::words_of_section(const std::string& path) const {
   return "a map of " + joined(children_.at(path), ", ");
 }
 
-UnknownKey KeyTree::unknown(const std::string& section, const std::string& name) const {
-  const std::vector<std::string>& here = children_.at(section);
+UnknownKey KeyTree::unknown(const std::string& section, const std::string& name,
+                            const std::set<std::string>& hidden) const {
+  std::vector<std::string> here;
+  std::vector<std::string> of_other_kinds;
+  for (const std::string& child : children_.at(section)) {
+    (hidden.contains(join_path(section, child)) ? of_other_kinds : here).push_back(child);
+  }
   const std::string legal = "unknown key; legal here: " + joined(here, ", ");
   if (name.size() > kMaxHintedName) return {legal, {}};
   if (const auto near = nearest(name, here)) {
     return {"unknown key; did you mean " + *near + "?", join_path(section, *near)};
   }
+  if (nearest(name, of_other_kinds)) return {legal, {}};
   std::vector<std::string> all;
   for (const auto& [path, names] : children_) {
     for (const std::string& child : names) all.push_back(join_path(path, child));

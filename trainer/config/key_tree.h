@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +35,10 @@ class KeyTree {
   bool is_section(const std::string& path) const { return children_.contains(path); }
   // "a map of kind, groups, momentum"
   std::string words_of_section(const std::string& path) const;
-  // For a name that is neither key nor section below `section`.
-  UnknownKey unknown(const std::string& section, const std::string& name) const;
+  // For a name that is neither key nor section below `section`. The `hidden` paths, of other kinds
+  // than the section's, are not proposed.
+  UnknownKey unknown(const std::string& section, const std::string& name,
+                     const std::set<std::string>& hidden = {}) const;
 
  private:
   std::map<std::string, std::vector<std::string>> children_;  // by section, in the table's order
