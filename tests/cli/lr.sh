@@ -60,6 +60,21 @@ expect_code 0
 [[ $(value out 0 momentum) = 0.9* && $(value out 999 momentum) = 0.5 && $(value out 0 weight_decay) = 0 ]] ||
   fail "$ran: other values"
 
+run 1 lr small.yaml 'optimizer.momentum_schedule={kind: polynomial, end: 0.5}' \
+  'optimizer.weight_decay_schedule={kind: sine, k0: 0, k1: 0.1, length: 10steps}' --at 0 --plot all.svg --terminal
+expect_code 0
+for quantity in 'learning rate' momentum 'weight decay'; do
+  grep -q ">$quantity</text>" all.svg || fail "$ran: no plot of $quantity"
+  grep -q -x -e "$quantity" err || fail "$ran: $quantity is not drawn"
+done
+[[ $(grep -c 'stroke-width="1.5"' all.svg) = 3 ]] || fail "$ran: not three lines"
+
+# Effective values of a batch per rank, for so many ranks.
+sed 's/global: 32/per_rank: 32/' small.yaml >per_rank.yaml
+run 1 config print per_rank.yaml --ranks 4
+expect_code 0
+grep -q '× 4 = 0.2 at batch 128' out || fail "$ran: no effective LR"
+
 # What is not known before training.
 run 1 lr small.yaml batch.global=128 lr.scaling=adascale --ranks 4 --at 0
 expect_code 0

@@ -47,6 +47,20 @@ TEST(LinePlot, DecadesAreEquallyLongOnALogarithmicAxis) {
               Not(HasSubstr("nan")));
 }
 
+TEST(LinePlots, HaveTheirOwnAxesOneBelowTheOther) {
+  const Panel lr = {{"t", "step", "lr"}, {{"", {{0, 0}, {4, 2}}}}};
+  const Panel momentum = {{"", "step", "m"}, {{"", {{0, 0.5}, {4, 1}}}}};
+  const std::string svg = line_plots({lr, momentum});
+  EXPECT_THAT(svg, HasSubstr("viewBox=\"0 0 720 880\""));
+  const size_t second = svg.find("<g transform=\"translate(0 440)\">");
+  ASSERT_NE(second, std::string::npos);
+  const std::string corner_to_corner = "d=\"M80.00 384.00L700.00 40.00\"";
+  EXPECT_LT(svg.find(corner_to_corner), second);
+  EXPECT_THAT(svg.substr(second), HasSubstr(corner_to_corner));
+  EXPECT_THAT(svg.substr(second), HasSubstr(">m</text>"));
+  EXPECT_EQ(line_plots({lr}), line_plot(lr.text, lr.lines));
+}
+
 TEST(DecadeTicks, CoverTheRangeInPowersOfTen) {
   EXPECT_THAT(decade_ticks(1e-3, 1, 8), ElementsAre(1e-3, 1e-2, 1e-1, 1));
   EXPECT_THAT(decade_ticks(2, 30, 8), ElementsAre(1, 10, 100));

@@ -22,12 +22,16 @@ namespace largo::commands {
 
 namespace {
 
+constexpr const char* kLearningRate = "learning rate";
+constexpr const char* kMomentum = "momentum";
+constexpr const char* kWeightDecay = "weight decay";
+
 // One number over the steps of a run.
 struct Column {
   std::string name;
   std::function<double(double step)> value;
   int64_t total_steps = 0;  // of its run
-  bool is_lr = false;       // the others are not plotted
+  std::string quantity;     // what are plotted together
 };
 
 void note(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
@@ -60,7 +64,7 @@ std::vector<Column> columns_of(const config::RunConfig& values, const Prepared& 
         {.name = prefix + name,
          .value = [schedule = std::move(schedule)](double s) { return schedule.lr(s); },
          .total_steps = total,
-         .is_lr = true});
+         .quantity = kLearningRate});
   };
   if (values.lr.policy.kind == optim::PolicyKind::kPlateauChange) {
     auto levels = optim::plateau_levels(values.lr, prepared.schedule_inputs);
@@ -72,12 +76,14 @@ std::vector<Column> columns_of(const config::RunConfig& values, const Prepared& 
   if (rates.momentum(0)) {
     columns.push_back({.name = prefix + "momentum",
                        .value = [rates](double s) { return rates.momentum(s).value(); },
-                       .total_steps = total});
+                       .total_steps = total,
+                       .quantity = kMomentum});
   }
   if (rates.weight_decay(0)) {
     columns.push_back({.name = prefix + "weight_decay",
                        .value = [rates](double s) { return rates.weight_decay(s).value(); },
-                       .total_steps = total});
+                       .total_steps = total,
+                       .quantity = kWeightDecay});
   }
   return columns;
 }
@@ -120,11 +126,11 @@ void print_table(const LrArguments& arguments, const std::vector<Column>& column
   }
 }
 
-std::vector<study::Line> lines_of(const std::vector<Column>& columns) {
+std::vector<study::Line> lines_of(const std::vector<Column>& columns, const char* quantity) {
   constexpr int64_t kMostPoints = 2000;
   std::vector<study::Line> lines;
   for (const Column& column : columns) {
-    if (!column.is_lr) continue;
+    if (column.quantity != quantity) continue;
     study::Line& line = lines.emplace_back();
     line.name = column.name;
     const int64_t stride = std::max<int64_t>(1, column.total_steps / kMostPoints);
@@ -133,6 +139,21 @@ std::vector<study::Line> lines_of(const std::vector<Column>& columns) {
     }
   }
   return lines;
+}
+
+// The learning rates, and below them what is scheduled beside them.
+std::vector<study::Panel> panels_of(const std::vector<Column>& columns, const std::string& title) {
+  std::vector<study::Panel> panels;
+  for (const char* quantity : {kLearningRate, kMomentum, kWeightDecay}) {
+    std::vector<study::Line> lines = lines_of(columns, quantity);
+    if (lines.empty()) continue;
+    if (lines.size() == 1 && quantity == kLearningRate) lines.front().name.clear();
+    panels.push_back({.text = {.title = panels.empty() ? title : std::string(),
+                               .x_label = "step",
+                               .y_label = quantity},
+                      .lines = std::move(lines)});
+  }
+  return panels;
 }
 
 // The run files, and their overrides.
@@ -195,13 +216,11 @@ int run_lr(const LrArguments& arguments) {
   }
   print_table(arguments, columns);
   if (arguments.plot.empty() && !arguments.terminal) return 0;
-  std::vector<study::Line> lines = lines_of(columns);
-  if (lines.size() == 1) lines.front().name.clear();
-  const study::PlotText text{.title = title, .x_label = "step", .y_label = "learning rate"};
-  if (!arguments.plot.empty()) {
-    write_file_atomically(arguments.plot, study::line_plot(text, lines));
+  const std::vector<study::Panel> panels = panels_of(columns, title);
+  if (!arguments.plot.empty()) write_file_atomically(arguments.plot, study::line_plots(panels));
+  if (arguments.terminal) {
+    for (const study::Panel& panel : panels) note(study::text_plot(panel.text, panel.lines));
   }
-  if (arguments.terminal) note(study::text_plot(text, lines));
   return 0;
 }
 

@@ -55,38 +55,8 @@ struct Axis {
   }
 };
 
-}  // namespace
-
-std::vector<double> round_ticks(double low, double high, int count) {
-  if (!(low < high)) high = low + (low == 0 ? 1 : std::abs(low));
-  const double rough = (high - low) / count;
-  const double power = std::pow(10, std::floor(std::log10(rough)));
-  double step = 10 * power;
-  for (const double factor : {1.0, 2.0, 5.0}) {
-    if (factor * power >= rough * (1 - 1e-9)) {
-      step = factor * power;
-      break;
-    }
-  }
-  std::vector<double> ticks;
-  const double first = std::floor(low / step + 1e-9);
-  const double last = std::ceil(high / step - 1e-9);
-  for (double i = first; i <= last; ++i) ticks.push_back(i * step);
-  return ticks;
-}
-
-std::vector<double> decade_ticks(double low, double high, int count) {
-  const double first = std::floor(std::log10(low) + 1e-9);
-  const double last = std::max(std::ceil(std::log10(high) - 1e-9), first + 1);
-  const double stride = std::ceil((last - first) / count);
-  std::vector<double> ticks;
-  for (double power = first; power < last + stride; power += stride) {
-    ticks.push_back(std::pow(10, power));
-  }
-  return ticks;
-}
-
-std::string line_plot(const PlotText& text, const std::vector<Line>& lines) {
+// One plot, without the document around it.
+std::string plot_of(const PlotText& text, const std::vector<Line>& lines) {
   const auto is_drawn = [&](double x, double y) {
     return std::isfinite(x) && std::isfinite(y) && (x > 0 || !text.log_x);
   };
@@ -106,12 +76,7 @@ std::string line_plot(const PlotText& text, const std::vector<Line>& lines) {
                        kLeft, kWidth - kRight, text.log_x};
   const Axis y_axis = {round_ticks(low_y, high_y, 6), kHeight - kBottom, kTop};
 
-  std::string svg = format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" "
-      "font-family=\"sans-serif\" "
-      "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
-      kWidth, kHeight);
-  svg += label(kWidth / 2, 22, "middle", text.title);
+  std::string svg = label(kWidth / 2, 22, "middle", text.title);
   svg += label((kLeft + kWidth - kRight) / 2, kHeight - 14, "middle", text.x_label);
   svg += format("<text transform=\"translate(18 %.1f) rotate(-90)\" text-anchor=\"middle\">",
                 (kTop + kHeight - kBottom) / 2) +
@@ -149,7 +114,58 @@ std::string line_plot(const PlotText& text, const std::vector<Line>& lines) {
     svg += label(kWidth - kRight - 120, legend_y, "start", lines[i].name);
     legend_y += 18;
   }
+  return svg;
+}
+
+}  // namespace
+
+std::vector<double> round_ticks(double low, double high, int count) {
+  if (!(low < high)) high = low + (low == 0 ? 1 : std::abs(low));
+  const double rough = (high - low) / count;
+  const double power = std::pow(10, std::floor(std::log10(rough)));
+  double step = 10 * power;
+  for (const double factor : {1.0, 2.0, 5.0}) {
+    if (factor * power >= rough * (1 - 1e-9)) {
+      step = factor * power;
+      break;
+    }
+  }
+  std::vector<double> ticks;
+  const double first = std::floor(low / step + 1e-9);
+  const double last = std::ceil(high / step - 1e-9);
+  for (double i = first; i <= last; ++i) ticks.push_back(i * step);
+  return ticks;
+}
+
+std::vector<double> decade_ticks(double low, double high, int count) {
+  const double first = std::floor(std::log10(low) + 1e-9);
+  const double last = std::max(std::ceil(std::log10(high) - 1e-9), first + 1);
+  const double stride = std::ceil((last - first) / count);
+  std::vector<double> ticks;
+  for (double power = first; power < last + stride; power += stride) {
+    ticks.push_back(std::pow(10, power));
+  }
+  return ticks;
+}
+
+std::string line_plots(const std::vector<Panel>& panels) {
+  std::string svg = format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" "
+      "font-family=\"sans-serif\" "
+      "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
+      kWidth, kHeight * static_cast<double>(panels.size()));
+  double top = 0;
+  for (const Panel& panel : panels) {
+    if (top > 0) svg += format("<g transform=\"translate(0 %.0f)\">\n", top);
+    svg += plot_of(panel.text, panel.lines);
+    if (top > 0) svg += "</g>\n";
+    top += kHeight;
+  }
   return svg + "</svg>\n";
+}
+
+std::string line_plot(const PlotText& text, const std::vector<Line>& lines) {
+  return line_plots({{text, lines}});
 }
 
 }  // namespace largo::study

@@ -19,9 +19,17 @@ struct PlotText {
   bool log_x = false;  // x > 0 only, on a logarithmic axis; others are gaps
 };
 
+struct Panel {
+  PlotText text;
+  std::vector<Line> lines;
+};
+
 // A whole SVG document of 720 x 440 units with axes from the data's ranges, round tick values and a
 // legend. The same input gives the same bytes. No points at all: axes from 0 to 1.
 std::string line_plot(const PlotText& text, const std::vector<Line>& lines);
+
+// The same for several plots, one below the other, each with its own axes.
+std::string line_plots(const std::vector<Panel>& panels);
 
 // About `count` round values (1, 2 or 5 times a power of ten apart) that cover [low, high].
 std::vector<double> round_ticks(double low, double high, int count);
