@@ -85,8 +85,10 @@ data::BatchRequest Trainer::request(data::Sampler& sampler, int64_t number) cons
 int64_t Trainer::fit() {
   try {
     train_to_end();
+    mark(comm::Doing::kCheckpoint);
     parts_.checkpoints.finish();
   } catch (const AgreedError&) {
+    mark(comm::Doing::kCheckpoint);
     parts_.checkpoints.wait_for_writer();
     record_written_checkpoints();
     throw;

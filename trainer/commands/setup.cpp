@@ -13,6 +13,7 @@
 #include "comm/agree.h"
 #include "comm/base/error.h"
 #include "comm/self_communicator.h"
+#include "comm/signs_of_life.h"
 #include "trainer/commands/agree_at_start.h"
 #include "trainer/data/memory_cache.h"
 #include "trainer/data/stage.h"
@@ -112,7 +113,10 @@ std::string data_index(const config::LoadedConfig& config, const Catalogs& catal
 std::string data_index_on_all_ranks(const config::LoadedConfig& config, const Catalogs& catalogs,
                                     const comm::MpiSession& session, Log& log) {
   std::string index;
-  comm::on_rank_zero(session, [&] { index = data_index(config, catalogs, log); });
+  comm::on_rank_zero(session, [&] {
+    const comm::SignsOfLife alive(session.flight_record(), comm::Doing::kStarting);
+    index = data_index(config, catalogs, log);
+  });
   return session.broadcast(std::move(index));
 }
 
@@ -124,12 +128,14 @@ data::Datasets load_data(const config::LoadedConfig& config, const Catalogs& cat
   if (!options.stage.empty()) {
     comm::on_all_ranks(session, [&] {
       if (session.local_rank() != 0) return;
+      const comm::SignsOfLife alive(session.flight_record(), comm::Doing::kStarting);
       data::stage_files(catalogs.data.files(options, index), options.stage);
     });
     options = data::staged(options);
   }
   data::Datasets sets;
   comm::on_all_ranks(session, [&] {
+    const comm::SignsOfLife alive(session.flight_record(), comm::Doing::kStarting);
     sets = catalogs.data.load(options, index, static_cast<uint64_t>(config.values.run.seed));
   });
   sets.train = data::keep_in_memory(std::move(sets.train), data::train_framing(options, info.shape),
