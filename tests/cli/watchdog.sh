@@ -72,10 +72,10 @@ for slow in slow evaluation; do
   [[ ! -e reports ]] || fail "$ran: a report where nothing was wrong"
 done
 
-# A training that is stopped from outside.
+# A training that is stopped from outside, perhaps in an evaluation or a checkpoint.
 largo=$trainer
 small_config config.yaml 10000000steps
-timeout -k 5 60 "$mpirun" -n 3 --bind-to none "$largo" train config.yaml comm.timeout=2s >out 2>err </dev/null &
+timeout -k 5 60 "$mpirun" -n 3 --bind-to none "$largo" train config.yaml comm.timeout=2s comm.init_timeout=10s >out 2>err </dev/null &
 launcher=$!
 ran="largo train on 3 ranks"
 has_trained() { grep -q '"event":"train"' runs/config/metrics.jsonl; }
