@@ -8,10 +8,12 @@
 
 namespace largo::comm {
 
-// A tiny reduction over all ranks, started at one step and read at the next: by then every rank has
-// long started its own, so nobody waits for anybody, and nothing is read from a GPU. What follows
-// from it is decided alike everywhere, at the same step: to write a checkpoint by the clock of one
-// rank, to stop because one rank got a signal.
+// A tiny reduction over all ranks, started at one step and read at the next; nothing is read from a
+// GPU. What follows from it is decided alike everywhere, at the same step: to write a checkpoint by
+// the clock of one rank, to stop because one rank got a signal.
+//
+// MPI passes a reduction on only while it is called, so that ranks may wait here for one that is
+// late by more than a step: use it where something can be wished at all.
 //
 // From one thread; other communicators may be at work meanwhile. Ranks must all destroy it after as
 // many exchanges, or none.

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "comm/agree.h"
@@ -179,8 +180,8 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
                                {{"format", "pt"}, {"model", values.model.name}});
     });
   };
-  comm::AgreedFlags flags(session);
-  parts.flags = &flags;
+  std::optional<comm::AgreedFlags> flags;
+  if (std::holds_alternative<Time>(values.checkpoint.every)) parts.flags = &flags.emplace(session);
   parts.identity = identity;
   parts.config = config::print_config(run.config);
   parts.profile = values.run.profile;
