@@ -22,7 +22,7 @@ TEST(GoldenLosses, ResNet8WithSyncBatch) {
                         .shape = {3, 16, 16}};
   options.batch = {.global = 32};
   const ToyResult result = run_toy_alone(options);
-  const std::string file = std::string(LARGO_SOURCE_DIR) + "/tests/golden/losses_resnet8.txt";
+  const std::string file = LARGO_SOURCE_DIR "/tests/golden/losses_resnet8.txt";
   if (std::getenv("LARGO_WRITE_GOLDEN")) {
     std::ofstream out(file);
     for (size_t step = 0; step < result.losses.size(); ++step) {
