@@ -108,6 +108,7 @@ std::vector<std::string> all_gather_bytes(MPI_Comm comm, int size, const std::st
                            MPI_BYTE, comm),
             "MPI_Allgatherv");
   std::vector<std::string> parts;
+  parts.reserve(static_cast<size_t>(size));
   for (int r = 0; r < size; ++r) parts.push_back(all.substr(offsets[r], lengths[r]));
   return parts;
 }

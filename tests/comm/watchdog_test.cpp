@@ -34,6 +34,7 @@ class Rank {
   Rank(std::shared_ptr<ProgressBoard> board, int rank, int world)
       : record(std::make_shared<FlightRecord>(std::move(board), rank)), line(make_line(world)) {
     std::vector<std::string> hosts;
+    hosts.reserve(static_cast<size_t>(world));
     for (int r = 0; r < world; ++r) hosts.push_back(concat("host", r));
     dog = std::make_unique<Watchdog>(Watchdog::Setup{
         .record = record, .hosts = hosts, .token = "t", .end = [this] { ended = true; }});
@@ -62,6 +63,7 @@ class Rank {
  private:
   FlightRecord::Line make_line(int world) {
     std::vector<int> members;
+    members.reserve(static_cast<size_t>(world));
     for (int r = 0; r < world; ++r) members.push_back(r);
     return {record, "world", members};
   }

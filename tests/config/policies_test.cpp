@@ -240,7 +240,7 @@ TEST(Effective, ValuesOfABatchPerRankAreKnownForItsRanks) {
 TEST(Effective, ValuesOfTheBatchStandBesideTheFilesOwn) {
   const auto printed = [](const std::string& text) {
     const LoadedConfig config = load_config({"run.yaml", text}, {});
-    const std::string lines = print_config(config);
+    std::string lines = print_config(config);
     EXPECT_EQ(config_hash(load_config({"again.yaml", lines}, {}).values),
               config_hash(config.values));
     return lines;

@@ -230,7 +230,7 @@ class Maker {
       }
       auto [made, described] = make_policy(piece.policy, of_piece);
       check_finite(of_piece, made);
-      if (piece.policy.kind == kPiecewise) described = "(" + described + ")";
+      if (piece.policy.kind == kPiecewise) described = concat('(', described, ')');
       text += concat(i == 0 ? " " : ", then ", described);
       if (piece.until) text += concat(" until step ", at.back() + context_.origin);
       if (never) text += " (never: training is over by then)";
