@@ -34,16 +34,7 @@ small_config other.yaml 3steps
 differ 0 "" "${train[@]}" : -n 1 "$largo" train other.yaml run.name=config
 
 # The data.
-mkdir data
-python3 - data <<'PY'
-import os, struct, sys
-def write(name, dims, data):
-    with open(os.path.join(sys.argv[1], name), "wb") as file:
-        file.write(struct.pack(f">BBBB{len(dims)}I", 0, 0, 8, len(dims), *dims) + bytes(data))
-for part, count in (("train", 64), ("t10k", 32)):
-    write(f"{part}-images-idx3-ubyte", [count, 8, 8], [i * 7 % 256 for i in range(count * 64)])
-    write(f"{part}-labels-idx1-ubyte", [count], [i % 10 for i in range(count)])
-PY
+small_idx_data data
 cat >idx.yaml <<'YAML'
 run: {device: cpu, threads: 1, name: idx}
 data: {kind: idx, path: "${LARGO_TEST_DATA}"}

@@ -46,6 +46,20 @@ checkpoint: {every: 10steps}
 YAML
 }
 
+# Images of 8 x 8 and labels of 10 classes in MNIST's format, 64 to train on and 32 to score.
+small_idx_data() {  # FOLDER
+  mkdir "$1"
+  python3 - "$1" <<'PY'
+import os, struct, sys
+def write(name, dims, data):
+    with open(os.path.join(sys.argv[1], name), "wb") as file:
+        file.write(struct.pack(f">BBBB{len(dims)}I", 0, 0, 8, len(dims), *dims) + bytes(data))
+for part, count in (("train", 64), ("t10k", 32)):
+    write(f"{part}-images-idx3-ubyte", [count, 8, 8], [i * 7 % 256 for i in range(count * 64)])
+    write(f"{part}-labels-idx1-ubyte", [count], [i % 10 for i in range(count)])
+PY
+}
+
 # field FILE KEY: a value of a JSON file; "final.top1" goes into objects.
 field() {
   python3 -c 'import functools, json, sys
