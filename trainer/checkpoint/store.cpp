@@ -82,10 +82,22 @@ std::vector<Found> find_checkpoints(const fs::path& directory) {
   return found;
 }
 
-// DONE first: what is left by a kill in between is no checkpoint.
+// DONE first: what is left by a kill in between is no checkpoint. Nothing where it is not there.
 void remove_checkpoint(const fs::path& path) {
   fs::remove(path / kDoneFile);
   fs::remove_all(path);
+}
+
+// Leftovers of processes that were killed while they replaced this step's checkpoint, which is
+// complete: once this process replaces it too, they must not be taken for the one it set aside.
+void remove_replaced(const fs::path& directory, int64_t step) {
+  std::vector<fs::path> leftovers;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
+    if (replaced_step_of(entry.path().filename().string()) == step) {
+      leftovers.push_back(entry.path());
+    }
+  }
+  for (const fs::path& leftover : leftovers) remove_checkpoint(leftover);
 }
 
 fs::path free_abandoned_name(const fs::path& path) {
@@ -192,7 +204,7 @@ void Store::publish(int64_t step) const {
   const fs::path replaced = path.string() + concat(kReplaced, ::getpid());
   try {
     if (fs::exists(path / kDoneFile)) {
-      fs::remove_all(replaced);
+      remove_replaced(directory_, step);
       fs::rename(path, replaced);
     } else {
       fs::remove_all(path);  // what a killed process left
@@ -205,6 +217,7 @@ void Store::publish(int64_t step) const {
     std::error_code ignored;  // the first error is the one to report
     fs::remove_all(temporary, ignored);
     if (fs::exists(replaced, ignored)) {
+      fs::remove(path / kDoneFile, ignored);
       fs::remove_all(path, ignored);
       fs::rename(replaced, path, ignored);
     }
@@ -240,7 +253,7 @@ void Store::clear_up(int64_t step, int64_t keep, bool keep_best,
     for (const fs::directory_entry& entry : fs::directory_iterator(directory_)) {
       const std::string name = entry.path().filename().string();
       if (name.starts_with(kPrefix) && name.find(".tmp-") != std::string::npos) {
-        fs::remove_all(entry.path());
+        remove_checkpoint(entry.path());
       }
     }
   } catch (const std::exception& error) {
