@@ -233,6 +233,18 @@ TEST_F(StoreTest, TheOneBeingReplacedStaysUntilTheNewOneIsThere) {
   EXPECT_EQ(text_of(read_checkpoint(store_.path_of(5)).at("model")), "new and more");
 }
 
+// Of two killed processes: the first while it removed what it had set aside, the second while it
+// replaced the checkpoint anew.
+TEST_F(StoreTest, ALeftoverIsNotTakenForTheOneSetAside) {
+  save(5, {}, "old");
+  const fs::path leftover = store_.path_of(5).string() + ".tmp-replaced-17";
+  fs::create_directory(leftover);
+  fs::copy_file(store_.path_of(5) / "DONE", leftover / "DONE");
+  EXPECT_THAT(store_.complete(), ElementsAre(store_.path_of(5)));
+  save(5, {}, "new");
+  EXPECT_FALSE(fs::exists(leftover));
+}
+
 // A child that saves one step again and again leaves it whole, wherever it is killed.
 TEST_F(StoreTest, AKillAnywhereInReplacingLeavesOneWhole) {
   save(1);
