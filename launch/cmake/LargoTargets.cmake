@@ -23,9 +23,10 @@ function(largo_library name)
   endif()
 endfunction()
 
-# largo_add_test(NAME SOURCES a.cpp … LINK target … LABELS unit|mpi|slow|cuda|gpu [RANKS n] [TORCH] [TIMEOUT s])
+# largo_add_test(NAME SOURCES a.cpp … LINK target … LABELS unit|mpi|slow|serial|cuda|gpu [RANKS n] [TORCH] [TIMEOUT s])
 #
-# Label cuda: differs in builds with CUDA, and needs no GPU; gpu: needs one. The target cuda_tests builds both.
+# Label cuda: differs in builds with CUDA, and needs no GPU; gpu: needs one. The target cuda_tests builds both. serial:
+# long, and of one thread, so that ThreadSanitizer has nothing to see.
 # A GoogleTest executable and its ctest entry. With RANKS it runs as that many MPI processes: rank 0 prints, and the
 # test fails if it failed on any rank. TORCH gives it the precompiled header.
 function(largo_add_test name)
