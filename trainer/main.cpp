@@ -1,6 +1,4 @@
 // largo: see `largo --help`.
-#include <malloc.h>
-
 #include <CLI/CLI.hpp>
 #include <climits>
 #include <csignal>
@@ -20,18 +18,9 @@ void add_config_arguments(CLI::App* app, ConfigArguments& arguments) {
   app->add_option("OVERRIDES", arguments.overrides, "key=value, checked like the file");
 }
 
-// Freed memory stays with the process: with glibc's defaults every tensor above 32 MiB is mapped,
-// faulted in and unmapped anew, which costs more than most of the operations on it.
-void tune_allocator() {
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, -1);
-  mallopt(M_TOP_PAD, 256 << 20);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  tune_allocator();
   std::signal(SIGXFSZ, SIG_IGN);  // beyond the limit of a file's size write() fails, and says so
   CLI::App app("Largo: large-batch distributed training of image classifiers.", "largo");
   app.footer(

@@ -103,6 +103,7 @@ void declare_options(OptionTable& table, RunOptions& options) {
       {{"auto", DeviceWish::kAuto}, {"cpu", DeviceWish::kCpu}, {"cuda", DeviceWish::kCuda}},
       {.description = "auto: a GPU where one is visible to any rank"});
   declare_threads(table, options.threads);
+  declare_options(table, options.process);
   table.add("run.tf32", options.tf32, Range<bool>{},
             {.description = "let GPUs multiply float32 numbers with 10 bits of mantissa "
                             "(TensorFloat-32) in convolutions and matrix products, as PyTorch does "

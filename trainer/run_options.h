@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comm/base/option_table.h"
+#include "comm/base/process_setup.h"
 #include "comm/device_choice.h"
 #include "trainer/base/duration.h"
 
@@ -37,6 +38,7 @@ struct RunOptions {
   int64_t seed = 1;
   comm::DeviceWish device = comm::DeviceWish::kAuto;
   std::optional<int64_t> threads;  // per rank; empty: affinity mask / ranks on the node
+  ProcessOptions process;
   bool tf32 = true;
   bool share_gpu = false;            // several ranks may use one GPU: for tests
   std::optional<StepRange> profile;  // steps that are recorded; empty: none

@@ -115,6 +115,7 @@ int run_data_bench(const DataBenchArguments& arguments) {
       config::load_config(read_config_file(arguments.config.path), arguments.config.overrides);
   for (const std::string& note : config.notes) std::fprintf(stderr, "%s\n", note.c_str());
   const config::RunConfig& values = config.values;
+  set_up_memory(values.run.process, /*computes_here=*/true);
   const Catalogs catalogs = make_catalogs();
   Log log;
   const std::string index = data_index(config, catalogs, log);

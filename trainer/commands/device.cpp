@@ -49,9 +49,16 @@ int set_up_threads(const comm::MpiSession& session, const RunOptions& options) {
       threads = std::min(threads, std::stoi(of_rank));
     }
   }
+  at::globalContext().setFlushDenormal(options.process.flush_denormals);
   at::set_num_threads(threads);
   at::set_num_interop_threads(1);
   return threads;
+}
+
+void set_up_memory_of(ChosenDevice& chosen, const comm::MpiSession& session,
+                      const ProcessOptions& options) {
+  comm::on_all_ranks(session,
+                     [&] { chosen.memory = set_up_memory(options, chosen.device.is_cpu()); });
 }
 
 }  // namespace
@@ -64,18 +71,20 @@ ChosenDevice set_up_device(const comm::MpiSession& session, const RunOptions& op
   for (const std::string& warning : choice.warnings) log.warn(warning);
   ChosenDevice chosen;
   if (choice.gpu.empty()) {
+    set_up_memory_of(chosen, session, options.process);
     chosen.threads = set_up_threads(session, options);
     return chosen;
   }
   const int index = choice.gpu[static_cast<size_t>(session.rank())];
   const comm::Gpu& gpu = view.gpus[static_cast<size_t>(index)];
   run_near(gpu, session);
+  chosen.device = torch::Device(torch::kCUDA, static_cast<at::DeviceIndex>(index));
+  set_up_memory_of(chosen, session, options.process);
   chosen.threads = set_up_threads(session, options);
   comm::on_all_ranks(session, [&] {
     comm::gpu_libraries();  // that they fit together
     comm::try_gpu(index, view);
   });
-  chosen.device = torch::Device(torch::kCUDA, static_cast<at::DeviceIndex>(index));
   chosen.name = concat("cuda:", index, " ", gpu.name);
   // cuDNN tries its algorithms on each new shape and keeps the fastest.
   at::globalContext().setBenchmarkCuDNN(true);

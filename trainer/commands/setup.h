@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/base/log.h"
+#include "comm/base/process_setup.h"
 #include "comm/communicator.h"
 #include "comm/groups.h"
 #include "comm/mpi_session.h"
@@ -46,12 +47,14 @@ struct ChosenDevice {
   torch::Device device = torch::kCPU;
   std::string name = "cpu";  // "cuda:0 NVIDIA H100 80GB HBM3"
   int threads = 1;
+  MemorySetup memory;
 };
 
 // A collective: looks at the GPUs that all ranks see, gives each rank one, or all the CPU
 // (comm::choose_devices), moves a rank that the launcher did not bind to the CPUs near its GPU, and
-// sets LibTorch's threads from run.threads, or from what is left to each rank. Makes sure that the
-// GPU computes. Throws AgreedError{kUnavailable}. Call it before any tensor is made.
+// sets LibTorch's threads from run.threads, or from what is left to each rank, its handling of
+// denormal numbers, which threads made later inherit, and the process's use of memory. Makes sure
+// that the GPU computes. Throws AgreedError{kUnavailable}. Call it before any tensor is made.
 ChosenDevice set_up_device(const comm::MpiSession& session, const RunOptions& options, Log& log);
 
 at::ScalarType dtype_of(Precision precision);     // of parameters

@@ -63,19 +63,23 @@ Start open_directory(const TrainArguments& arguments, const config::LoadedConfig
 }
 
 std::string environment_json(const comm::MpiSession& session, ProgramArguments program,
-                             const ChosenDevice& device) {
+                             const RunInput& run) {
+  const ChosenDevice& device = run.device;
   metrics::RunEnvironment environment = {
       .version = version(),
       .commit = commit(),
       .build_type = build_type(),
       .mpi = session.library_version(),
-      .gpu = device.device.is_cpu() ? std::string() : comm::gpu_libraries()};
+      .gpu = device.device.is_cpu() ? std::string() : comm::gpu_libraries(),
+      .flush_denormals = run.config.values.run.process.flush_denormals};
   environment.command_line.assign(program.argv, program.argv + program.argc);
   const auto hosts = session.all_gather(session.host());
   const auto devices = session.all_gather(device.name);
+  const auto memory = session.all_gather(
+      concat("malloc ", device.memory.malloc, ", huge pages ", device.memory.huge_pages));
   for (size_t r = 0; r < hosts.size(); ++r) {
     environment.ranks.push_back(
-        {.host = hosts[r], .device = devices[r], .threads = device.threads});
+        {.host = hosts[r], .device = devices[r], .threads = device.threads, .memory = memory[r]});
   }
   return metrics::to_json(environment);
 }
@@ -167,7 +171,7 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
   const RunIdentity identity = identity_of(training, session);
   const From from = restore(identity, checkpoints, training, *controller, log);
   comm::GradientReducer reducer = training.make_reducer(from.state.bucket_order);
-  const std::string environment = environment_json(session, program, run.device);
+  const std::string environment = environment_json(session, program, run);
   metrics::Recorder recorder(session.rank(), directory);
   begin_records(training, from, environment, directory, recorder, log);
   metrics::Progress progress(log, total_steps, metrics::stderr_is_terminal());

@@ -112,7 +112,10 @@ std::string to_json(const RunEnvironment& environment) {
   for (const auto& [name, path] : loaded_libraries()) libraries[name] = path;
   Json ranks = Json::array();
   for (const RankEnvironment& rank : environment.ranks) {
-    ranks.push_back({{"host", rank.host}, {"device", rank.device}, {"threads", rank.threads}});
+    ranks.push_back({{"host", rank.host},
+                     {"device", rank.device},
+                     {"threads", rank.threads},
+                     {"memory", rank.memory}});
   }
   const Json json = {
       {"date", local_date()},
@@ -124,7 +127,10 @@ std::string to_json(const RunEnvironment& environment) {
       {"libtorch", torch_version()},
       {"mpi", environment.mpi},
       {"gpu", environment.gpu.empty() ? Json() : Json(environment.gpu)},
-      {"cpu", {{"model", cpu_model()}, {"capability", cpu_capability()}}},
+      {"cpu",
+       {{"model", cpu_model()},
+        {"capability", cpu_capability()},
+        {"flush_denormals", environment.flush_denormals}}},
       {"command_line", environment.command_line},
       {"ranks", ranks},
       {"variables", selected_variables()},

@@ -24,6 +24,7 @@ struct RankEnvironment {
   std::string host = {};
   std::string device = {};  // "cpu", "cuda:0 NVIDIA H100"
   int threads = 1;
+  std::string memory = {};  // "malloc tuned, huge pages on"
 };
 
 // What the caller knows; the rest is this process's.
@@ -34,6 +35,7 @@ struct RunEnvironment {
   std::string mpi = {};  // the library's own version text
   std::string gpu = {};  // CUDA, cuDNN and NCCL; empty: a build without
   std::vector<std::string> command_line = {};
+  bool flush_denormals = false;
   std::vector<RankEnvironment> ranks = {};  // by rank
 };
 
