@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string>
 
+#include "trainer/nn/conv_pool.h"
 #include "trainer/nn/init.h"
 #include "trainer/nn/memory_format.h"
 
@@ -34,9 +35,8 @@ class LeNet final : public Model {
   }
 
   torch::Tensor forward(const torch::Tensor& images, const StepContext&) override {
-    torch::Tensor x = at::max_pool2d(conv1_(channels_last(images)), 2, 2);
-    x = at::max_pool2d(conv2_(x), 2, 2);
-    return fc2_(fc1_(x.flatten(1)).relu_());
+    const torch::Tensor x = conv_max_pool(channels_last(images), conv1_->weight, conv1_->bias);
+    return fc2_(fc1_(conv_max_pool_flat(x, conv2_->weight, conv2_->bias)).relu_());
   }
 
  private:

@@ -1,0 +1,130 @@
+#include "trainer/nn/conv_pool.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "trainer/nn/memory_format.h"
+#include "trainer/nn/pool_kernels.h"
+
+namespace largo::nn {
+
+namespace {
+
+// Between pixels by pixels and channels by channels.
+void transpose(const float* from, int64_t rows, int64_t columns, float* to) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) to[c * rows + r] = from[r * columns + c];
+  }
+}
+
+struct Pooled {
+  torch::Tensor y, which;
+};
+
+Pooled pool_images(const torch::Tensor& x, const torch::Tensor& bias, bool flat) {
+  const PoolShape shape = {x.size(1), x.size(2), x.size(3)};
+  const int64_t images = x.size(0), values = shape.pooled_values();
+  const torch::Tensor y =
+      flat ? torch::empty({images, values}, x.options())
+           : torch::empty({images, shape.channels, shape.height / 2, shape.width / 2}, x.options(),
+                          at::MemoryFormat::ChannelsLast);
+  const torch::Tensor which = torch::empty({images, values}, torch::kByte);
+  const float* const from = x.const_data_ptr<float>();
+  const float* const added = bias.const_data_ptr<float>();
+  float* const to = y.mutable_data_ptr<float>();
+  auto* const places = which.mutable_data_ptr<uint8_t>();
+  at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> by_pixel(static_cast<size_t>(flat ? values : 0));
+    std::vector<int32_t> scratch(static_cast<size_t>(shape.pooled_row()));
+    for (int64_t i = begin; i < end; ++i) {
+      float* const own = to + i * values;
+      pool_image(shape, from + i * shape.values(), added, flat ? by_pixel.data() : own,
+                 places + i * values, scratch.data());
+      if (flat) transpose(by_pixel.data(), shape.pooled_pixels(), shape.channels, own);
+    }
+  });
+  return {y, which};
+}
+
+struct PoolGradients {
+  torch::Tensor x, bias;
+};
+
+// The bias's: sums per image, added up in double precision in the order of the images.
+PoolGradients unpool_images(const torch::Tensor& any_dy, const torch::Tensor& which,
+                            at::IntArrayRef sizes, bool flat) {
+  const torch::Tensor dy = flat ? any_dy.contiguous() : channels_last(any_dy);
+  const PoolShape shape = {sizes[1], sizes[2], sizes[3]};
+  const int64_t images = sizes[0], values = shape.pooled_values();
+  const torch::Tensor dx = torch::empty(sizes, dy.options(), at::MemoryFormat::ChannelsLast);
+  const torch::Tensor sums = torch::zeros({images, shape.channels}, dy.options());
+  const float* const from = dy.const_data_ptr<float>();
+  const auto* const places = which.const_data_ptr<uint8_t>();
+  float* const to = dx.mutable_data_ptr<float>();
+  float* const by_image = sums.mutable_data_ptr<float>();
+  at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> by_pixel(static_cast<size_t>(flat ? values : 0));
+    std::vector<int32_t> scratch(static_cast<size_t>(shape.pooled_row()));
+    for (int64_t i = begin; i < end; ++i) {
+      const float* const own = from + i * values;
+      if (flat) transpose(own, shape.channels, shape.pooled_pixels(), by_pixel.data());
+      unpool_image(shape, flat ? by_pixel.data() : own, places + i * values,
+                   to + i * shape.values(), by_image + i * shape.channels, scratch.data());
+    }
+  });
+  std::vector<double> totals(static_cast<size_t>(shape.channels));
+  for (int64_t i = 0; i < images; ++i) {
+    for (int64_t c = 0; c < shape.channels; ++c) totals[c] += by_image[i * shape.channels + c];
+  }
+  const torch::Tensor dbias = torch::empty({shape.channels}, dy.options());
+  std::transform(totals.begin(), totals.end(), dbias.mutable_data_ptr<float>(),
+                 [](double total) { return static_cast<float>(total); });
+  return {dx, dbias};
+}
+
+class PoolFunction : public torch::autograd::Function<PoolFunction> {
+ public:
+  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
+                               const torch::Tensor& bias, bool flat) {
+    const auto [y, which] = pool_images(channels_last(x), bias.contiguous(), flat);
+    context->save_for_backward({which});
+    context->saved_data["sizes"] = x.sizes();
+    context->saved_data["flat"] = flat;
+    return y;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& dy) {
+    const auto sizes = context->saved_data["sizes"].toIntVector();
+    const auto [dx, dbias] = unpool_images(dy[0], context->get_saved_variables()[0], sizes,
+                                           context->saved_data["flat"].toBool());
+    return {dx, dbias, {}};
+  }
+};
+
+torch::Tensor conv_pool(const torch::Tensor& x, const torch::Tensor& weight,
+                        const torch::Tensor& bias, bool flat) {
+  const bool own_kernels = x.is_cpu() && x.scalar_type() == torch::kFloat32 &&
+                           weight.scalar_type() == torch::kFloat32 &&
+                           !at::autocast::is_autocast_enabled(at::kCPU);
+  if (own_kernels) return PoolFunction::apply(at::conv2d(x, weight), bias, flat);
+  const torch::Tensor y = at::max_pool2d(at::conv2d(x, weight, bias), 2, 2);
+  return flat ? y.flatten(1) : y;
+}
+
+}  // namespace
+
+torch::Tensor conv_max_pool(const torch::Tensor& x, const torch::Tensor& weight,
+                            const torch::Tensor& bias) {
+  return conv_pool(x, weight, bias, /*flat=*/false);
+}
+
+torch::Tensor conv_max_pool_flat(const torch::Tensor& x, const torch::Tensor& weight,
+                                 const torch::Tensor& bias) {
+  return conv_pool(x, weight, bias, /*flat=*/true);
+}
+
+}  // namespace largo::nn
