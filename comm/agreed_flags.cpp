@@ -2,6 +2,7 @@
 
 #include <mpi.h>
 
+#include <array>
 #include <exception>
 #include <numeric>
 #include <utility>
@@ -12,14 +13,24 @@
 
 namespace largo::comm {
 
-struct AgreedFlags::Round {
-  explicit Round(const MpiSession& session)
+struct AgreedFlags::Rounds {
+  struct Round {
+    MPI_Request request = MPI_REQUEST_NULL;
+    Flags mine = 0;
+    Flags all = 0;
+
+    void let_mpi_work() {
+      int done = 0;
+      mpi_check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test");
+    }
+  };
+
+  explicit Rounds(const MpiSession& session)
       : line(session.flight_record(), "the flags", all_of(session)) {}
 
-  // MPI passes a round on only while it is called: a rank waits here for one that is late.
-  void wait() {
+  void wait(Round& round) {
     const FlightRecord::Call call(&line, CallKind::kAllReduce, sizeof(Flags), {});
-    mpi_check(MPI_Wait(&request, MPI_STATUS_IGNORE), "MPI_Wait");
+    mpi_check(MPI_Wait(&round.request, MPI_STATUS_IGNORE), "MPI_Wait");
   }
 
   static std::vector<int> all_of(const MpiSession& session) {
@@ -30,35 +41,37 @@ struct AgreedFlags::Round {
 
   FlightRecord::Line line;
   MpiComm comm;
-  MPI_Request request = MPI_REQUEST_NULL;
-  Flags mine = 0;
-  Flags all = 0;
+  std::array<Round, kLag> rounds;  // the oldest is `next`
+  size_t next = 0;
 };
 
 AgreedFlags::AgreedFlags(const MpiSession& session)
-    : round_(std::make_unique<Round>(session)), exceptions_at_start_(std::uncaught_exceptions()) {
+    : rounds_(std::make_unique<Rounds>(session)), exceptions_at_start_(std::uncaught_exceptions()) {
   MPI_Comm copy = MPI_COMM_NULL;
   mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &copy), "MPI_Comm_dup");
-  round_->comm = MpiComm(copy);
+  rounds_->comm = MpiComm(copy);
 }
 
 AgreedFlags::~AgreedFlags() {
   if (std::uncaught_exceptions() > exceptions_at_start_) {
     // Other ranks may not come any more, and MPI may still write here.
-    [[maybe_unused]] const Round* left_behind = round_.release();
+    [[maybe_unused]] const Rounds* left_behind = rounds_.release();
     return;
   }
-  const FlightRecord::Call call(&round_->line, CallKind::kAllReduce, sizeof(Flags), {});
-  MPI_Wait(&round_->request, MPI_STATUS_IGNORE);
+  const FlightRecord::Call call(&rounds_->line, CallKind::kAllReduce, sizeof(Flags), {});
+  for (Rounds::Round& round : rounds_->rounds) MPI_Wait(&round.request, MPI_STATUS_IGNORE);
 }
 
 AgreedFlags::Flags AgreedFlags::exchange(Flags mine) {
   static_assert(sizeof(Flags) == 4);
-  round_->wait();
-  const Flags agreed = std::exchange(round_->all, 0);
-  round_->mine = mine;
-  mpi_check(MPI_Iallreduce(&round_->mine, &round_->all, 1, MPI_UINT32_T, MPI_BOR,
-                           round_->comm.get(), &round_->request),
+  Rounds::Round& round = rounds_->rounds[rounds_->next];
+  rounds_->next = (rounds_->next + 1) % kLag;
+  rounds_->wait(round);
+  rounds_->rounds[rounds_->next].let_mpi_work();
+  const Flags agreed = std::exchange(round.all, 0);
+  round.mine = mine;
+  mpi_check(MPI_Iallreduce(&round.mine, &round.all, 1, MPI_UINT32_T, MPI_BOR, rounds_->comm.get(),
+                           &round.request),
             "MPI_Iallreduce");
   return agreed;
 }

@@ -8,12 +8,12 @@
 
 namespace largo::comm {
 
-// A tiny reduction over all ranks, started at one step and read at the next; nothing is read from a
-// GPU. What follows from it is decided alike everywhere, at the same step: to write a checkpoint by
-// the clock of one rank, to stop because one rank got a signal.
+// A tiny reduction over all ranks, started at one step and read two steps later; nothing is read
+// from a GPU. What follows from it is decided alike everywhere, at the same step: to write a
+// checkpoint by the clock of one rank, to stop because one rank got a signal.
 //
-// MPI passes a reduction on only while it is called, so that ranks may wait here for one that is
-// late by more than a step: use it where something can be wished at all.
+// A rank waits here only for one that is late by more than a step: MPI passes a reduction on while
+// it is called, which every exchange does for the two that are under way.
 //
 // From one thread; other communicators may be at work meanwhile. Ranks must all destroy it after as
 // many exchanges, or none.
@@ -27,14 +27,17 @@ class AgreedFlags {
   AgreedFlags& operator=(const AgreedFlags&) = delete;
   ~AgreedFlags();
 
-  // Once per step on every rank. Takes this rank's wishes, and returns those that any rank had at
-  // the exchange before; none at the first.
+  // Exchanges from a wish to its answer.
+  static constexpr int kLag = 2;
+
+  // Once per step on every rank. Takes this rank's wishes, and returns those that any rank had
+  // kLag exchanges before; none at the first.
   Flags exchange(Flags mine);
 
  private:
-  struct Round;  // keeps <mpi.h> out of this header
+  struct Rounds;  // keeps <mpi.h> out of this header
 
-  std::unique_ptr<Round> round_;
+  std::unique_ptr<Rounds> rounds_;
   int exceptions_at_start_;
 };
 

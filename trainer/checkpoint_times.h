@@ -2,10 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 
-#include "comm/agreed_flags.h"
+#include "trainer/agreed_wishes.h"
 #include "trainer/batch_plan.h"
 #include "trainer/checkpoint/options.h"
 #include "trainer/run_state.h"
@@ -16,17 +15,18 @@ namespace largo {
 // all before. Every rank has one and makes the same calls.
 class CheckpointTimes {
  public:
-  // AgreedFlags::exchange(); may be empty where checkpoints come by steps.
-  using Exchange = std::function<comm::AgreedFlags::Flags(comm::AgreedFlags::Flags mine)>;
-
   CheckpointTimes(const checkpoint::CheckpointOptions& options, const BatchPlan& plan, int rank,
-                  Exchange exchange, const RunState& from);
+                  const RunState& from);
+
+  // Once after each step: what this rank wishes the ranks to agree on.
+  Wishes wishes(double time_s);
 
   // What the weights after `completed` steps came to on the validation set.
   void evaluated(int64_t completed, double top1);
 
-  // Once after each step, the evaluation included; a collective.
-  bool is_due(int64_t completed, bool done, double time_s);
+  // Once after each step, the evaluation included. `agreed`: what AgreedFlags::exchange() made of
+  // wishes().
+  bool is_due(int64_t completed, bool done, Wishes agreed) const;
 
   void saved(int64_t completed, double time_s);
 
@@ -44,13 +44,10 @@ class CheckpointTimes {
     bool is_best = false;  // better than all before
   };
 
-  comm::AgreedFlags::Flags wishes(double time_s);
-
   std::optional<double> every_s_;  // none: by steps
   int64_t every_steps_ = 0;        // 0: by the clock
   bool keep_best_;
   int rank_;
-  Exchange exchange_;
   int64_t saved_step_ = -1;
   double saved_s_;
   bool is_asked_ = false;  // for a checkpoint by the clock, that is not made yet

@@ -153,6 +153,12 @@ void declare_options(OptionTable& table, TrainOptions& options) {
            "that is new: from the differences between micro-batches. auto: where a step "
            "has two or more of one size, over all ranks; on: refuse a run without",
        .effect = Effect::kOutput});
+  table.add("train.time_limit", options.time_limit,
+            Range<Time>{"longer than 0", [](const Time& value) { return value.seconds > 0; }},
+            {.description = "how long the program may run: in time before that it saves a "
+                            "checkpoint and ends with exit code 75, to be started again. A Slurm "
+                            "job's own end counts too. Left out: none",
+             .effect = Effect::kOutput});
   table.add("train.clip_norm", options.clip_norm, above(0.0),
             {.description = "gradients of a larger norm (over all parameters, after the sum over "
                             "ranks) are scaled down to it; left out: none are"});

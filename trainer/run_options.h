@@ -8,6 +8,7 @@
 
 #include "comm/base/option_table.h"
 #include "comm/base/process_setup.h"
+#include "comm/base/time.h"
 #include "comm/device_choice.h"
 #include "trainer/base/duration.h"
 
@@ -60,6 +61,7 @@ struct TrainOptions {
   std::optional<double> clip_norm;  // largest Euclidean norm of the gradient; empty: any
   EmaOptions ema;
   NoiseScaleWish noise_scale = NoiseScaleWish::kAuto;
+  std::optional<Time> time_limit;  // from the start of the program; empty: none
 };
 
 struct EvalOptions {

@@ -29,11 +29,6 @@ bool is_due(int64_t completed, int64_t every, bool done) {
   return done || (every > 0 && completed % every == 0);
 }
 
-CheckpointTimes::Exchange exchange_of(comm::AgreedFlags* flags) {
-  if (flags == nullptr) return {};
-  return [flags](comm::AgreedFlags::Flags mine) { return flags->exchange(mine); };
-}
-
 std::function<void(const std::string&)> warn_through(Log& log) {
   return [&log](const std::string& message) { log.warn_of_rank(message); };
 }
@@ -59,8 +54,7 @@ Trainer::Trainer(Parts parts, const RunState& from)
       gradients_(parts_.plan, parts_.lr),
       profile_(parts_.profile, !parts_.compute.device.is_cpu(), parts_.profile_file),
       rank_check_(from.step, parts_.plan.steps_of(parts_.train.check_every)),
-      checkpoint_times_(parts_.checkpoint, parts_.plan, parts_.world.rank(),
-                        exchange_of(parts_.flags), from),
+      checkpoint_times_(parts_.checkpoint, parts_.plan, parts_.world.rank(), from),
       started_s_(now_s()) {
   interval_.started_s = started_s_;
   if (!from.noise_scale.empty()) gradients_.restore(from.noise_scale);
@@ -109,20 +103,31 @@ void Trainer::train_to_end() {
     profile_.after_step(step);
     if (rank_check_.is_due(step)) check_parameters(step);
     const bool done = parts_.lr.done(step);
+    const Wishes agreed = agree();
+    if (!done && Stopping::is_agreed(agreed)) stopped_ = agreed;
     parts_.progress.step(step, parts_.lr.clock(step), plan.epoch_at(step), now_s());
     if (is_due(step, log_every, done) || parts_.lr.wants_losses(step, false)) record(step, result);
     if (is_due(step, eval_every, done) || parts_.lr.wants_evaluation(step)) {
       evaluate_and_record(step);
     }
-    if (checkpoint_times_.is_due(step, done, time_s())) {
+    if (checkpoint_times_.is_due(step, done || stopped_ != 0, agreed)) {
       if (interval_.samples > 0 && parts_.lr.wants_losses(step, true)) record(step, result);
       save(step);
     }
     record_written_checkpoints();
+    if (stopped_ != 0) return;
   }
   // A run of no steps has still a result, the initial weights'; so has one that was killed between
   // its last checkpoint and its end.
   if (completed_ == from_.step) evaluate_and_record(completed_);
+}
+
+// Once after each step.
+Wishes Trainer::agree() {
+  if (parts_.flags == nullptr) return 0;
+  Wishes wishes = checkpoint_times_.wishes(time_s());
+  if (parts_.stopping != nullptr) wishes |= parts_.stopping->wishes(now_s());
+  return parts_.flags->exchange(wishes);
 }
 
 StepResult Trainer::train_step(int64_t step) {
@@ -343,6 +348,7 @@ void Trainer::record_written_checkpoints() {
   while (const auto written = parts_.checkpoints.take_written()) {
     parts_.recorder.checkpoint(written->step, parts_.plan.epoch_at(written->step), written->path,
                                time_s());
+    if (parts_.stopping != nullptr) parts_.stopping->saved_in(now_s() - saving_since_s_);
   }
 }
 
@@ -379,6 +385,7 @@ const metrics::StepTimer& Trainer::timer() {
 
 void Trainer::save(int64_t completed) {
   const double start = now_s();
+  saving_since_s_ = start;
   mark(comm::Doing::kCheckpoint);
   const comm::CallName call("checkpoint");
   // Rank 0's are saved, on behalf of all.

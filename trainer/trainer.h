@@ -43,6 +43,7 @@
 #include "trainer/run_options.h"
 #include "trainer/run_state.h"
 #include "trainer/step_profile.h"
+#include "trainer/stopping.h"
 
 namespace largo {
 
@@ -97,8 +98,10 @@ class Trainer {
     // for the weights and "val_ema" for their average. Called when training ends.
     std::function<void(const std::string& split)> save_result = [](const std::string&) {};
 
-    // What ranks agree on from step to step; none: checkpoints come by steps only.
+    // What ranks agree on from step to step; none: checkpoints come by steps only, and the run does
+    // not stop before its end.
     comm::AgreedFlags* flags = nullptr;
+    Stopping* stopping = nullptr;
 
     RunIdentity identity = {};  // for checkpoints, and the configuration in YAML
     std::string config = {};
@@ -113,8 +116,12 @@ class Trainer {
   // `from` is where training goes on: zero steps, or what the restored checkpoint said.
   Trainer(Parts parts, const RunState& from);
 
-  // From there to the end; returns the completed steps.
+  // From there to the end, or to where the ranks agree to stop, and have saved a checkpoint;
+  // returns the completed steps.
   int64_t fit();
+
+  // Why fit() ended before the end: the bits of trainer/agreed_wishes.h; 0: it did not.
+  Wishes stopped() const { return stopped_; }
 
   // One optimizer step over the global batch: update number `step`, counted from 0.
   StepResult train_step(int64_t step);
@@ -162,6 +169,7 @@ class Trainer {
   void add_to_interval(int64_t step, const StepResult& result);
   void record(int64_t completed, const StepResult& result);
   void train_to_end();
+  Wishes agree();
   void save(int64_t completed);
   void record_written_checkpoints();
 
@@ -181,6 +189,8 @@ class Trainer {
   Interval interval_;
   RankCheck rank_check_;
   CheckpointTimes checkpoint_times_;
+  Wishes stopped_ = 0;
+  double saving_since_s_ = 0;
   double started_s_;  // steady clock
 };
 

@@ -9,34 +9,43 @@
 namespace largo::comm {
 namespace {
 
-TEST(AgreedFlags, EveryRankLearnsEveryWishAtTheNextExchange) {
+// Rank r has wish r % 32 at the exchanges whose number it divides.
+AgreedFlags::Flags wish_of(int rank, int exchange) {
+  return exchange > 0 && exchange % (rank + 1) == 0 ? 1U << rank % 32 : 0;
+}
+
+TEST(AgreedFlags, EveryRankLearnsEveryWishTwoExchangesLater) {
   const MpiSession& session = test::mpi_session();
   AgreedFlags flags(session);
-  // Rank r has wish r % 32 at the exchanges whose number it divides.
-  const auto wish_of = [](int rank, int exchange) -> AgreedFlags::Flags {
-    return exchange % (rank + 1) == 0 ? 1U << rank % 32 : 0;
-  };
-  EXPECT_EQ(flags.exchange(wish_of(session.rank(), 1)), 0U);
-  for (int exchange = 2; exchange <= 200; ++exchange) {
+  for (int exchange = 1; exchange <= 200; ++exchange) {
     AgreedFlags::Flags before = 0;
-    for (int rank = 0; rank < session.size(); ++rank) before |= wish_of(rank, exchange - 1);
+    for (int rank = 0; rank < session.size(); ++rank) {
+      before |= wish_of(rank, exchange - AgreedFlags::kLag);
+    }
     ASSERT_EQ(flags.exchange(wish_of(session.rank(), exchange)), before) << exchange;
   }
 }
 
-// An exchange does not wait for the same exchange of other ranks: here they come to it only after
-// rank 0 has left it. (If it did, this would hang.)
-TEST(AgreedFlags, ARankLeavesBeforeOthersCome) {
+// A rank is not held up by others that are a whole step late: here they come to an exchange only
+// after rank 0 has left the next one. (If it were, this would hang.)
+TEST(AgreedFlags, ARankIsAStepAhead) {
   const MpiSession& session = test::mpi_session();
   AgreedFlags flags(session);
-  for (int i = 0; i < 20; ++i) {
-    const auto wish = static_cast<AgreedFlags::Flags>(1 + i);
-    if (session.rank() > 0) session.broadcast(std::string());
-    const AgreedFlags::Flags agreed = flags.exchange(session.rank() == 0 ? wish : 0);
-    EXPECT_EQ(agreed, static_cast<AgreedFlags::Flags>(i));
-    if (session.rank() == 0) session.broadcast(std::string("rank 0 has left"));
+  const auto exchange = [&](int number) {
+    AgreedFlags::Flags before = 0;
+    for (int rank = 0; rank < session.size(); ++rank) {
+      before |= wish_of(rank, number - AgreedFlags::kLag);
+    }
+    EXPECT_EQ(flags.exchange(wish_of(session.rank(), number)), before) << number;
+  };
+  if (session.rank() == 0) exchange(1);
+  for (int number = 1; number <= 20; ++number) {
+    if (session.rank() == 0) exchange(number + 1);
+    session.broadcast(std::string());
+    if (session.rank() > 0) exchange(number);
     session.all_gather(std::string());  // as a step does
   }
+  if (session.rank() > 0) exchange(21);
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "comm/agree.h"
@@ -19,6 +18,7 @@
 #include "trainer/commands/commands.h"
 #include "trainer/commands/resume.h"
 #include "trainer/commands/setup.h"
+#include "trainer/commands/stop.h"
 #include "trainer/commands/training_setup.h"
 #include "trainer/config/config_print.h"
 #include "trainer/metrics/environment.h"
@@ -146,8 +146,8 @@ metrics::Summary summarize(const Training& training, Trainer& trainer, metrics::
           .skipped_samples = skipped.item<int64_t>()};
 }
 
-int train(const TrainArguments& arguments, const comm::MpiSession& session, Log& log,
-          ProgramArguments program) {
+int train(const TrainArguments& arguments, const comm::MpiSession& session,
+          comm::StopSignals& signals, double started_s, Log& log, ProgramArguments program) {
   const RunInput run = read_run(session, log, arguments.config);
   const config::RunConfig& values = run.config.values;
   const int64_t total_steps = run.prepared.plan.total_steps();
@@ -184,8 +184,10 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
                                {{"format", "pt"}, {"model", values.model.name}});
     });
   };
-  std::optional<comm::AgreedFlags> flags;
-  if (std::holds_alternative<Time>(values.checkpoint.every)) parts.flags = &flags.emplace(session);
+  comm::AgreedFlags flags(session);
+  parts.flags = &flags;
+  Stopping stopping = make_stopping(values.train, signals, session.rank(), started_s, log);
+  parts.stopping = &stopping;
   parts.identity = identity;
   parts.config = config::print_config(run.config);
   parts.profile = values.run.profile;
@@ -196,11 +198,19 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
     recorder.write_summary(summarize(training, trainer, status, steps));
     recorder.end(status, steps, trainer.time_s());
   };
+  signals.defer();
   try {
-    finish(metrics::RunStatus::kDone, trainer.fit());
+    const int64_t steps = trainer.fit();
+    finish(trainer.stopped() ? metrics::RunStatus::kStopped : metrics::RunStatus::kDone, steps);
   } catch (const AgreedError&) {
     finish(metrics::RunStatus::kFailed, trainer.completed());
     throw;
+  }
+  if (trainer.stopped()) {
+    log.note(concat("stopped by ", reason_of_stop(trainer.stopped(), stopping, signals, session),
+                    ": the checkpoint of step ", trainer.completed(), " is in ",
+                    (directory / "checkpoints").string(), "; the same command goes on from there"));
+    return static_cast<int>(ExitCode::kStopped);
   }
   if (session.rank() == 0) std::printf("%s\n", directory.c_str());
   return 0;
@@ -209,10 +219,18 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session, Log&
 }  // namespace
 
 int run_train(const TrainArguments& arguments, ProgramArguments program) {
-  const comm::MpiSession session(program.argc, program.argv);
-  Log log;
-  log.set_rank(session.rank(), session.size(), session.host());
-  return guarded(session, log, [&] { return train(arguments, session, log, program); });
+  const double started_s = steady_s();
+  comm::StopSignals signals;  // before MPI: a launcher may pass one on at any time
+  int code = 0;
+  {
+    const comm::MpiSession session(program.argc, program.argv);
+    Log log;
+    log.set_rank(session.rank(), session.size(), session.host());
+    code = guarded(session, log,
+                   [&] { return train(arguments, session, signals, started_s, log, program); });
+  }
+  if (code == static_cast<int>(ExitCode::kStopped)) leave(code);
+  return code;
 }
 
 }  // namespace largo::commands

@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# A signal or the end of the time ends a run with exit code 75 and a checkpoint; the same command then goes on to the
+# weights, to the bit, of a run that was left alone.
+#   stopping.sh LARGO MPIRUN [TRIALS [SEED]]
+# TRIALS of each way to stop, at random times (1).
+trials=${3:-1}
+RANDOM=${4:-1}
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+stop_config() {
+  cat >"$1" <<'YAML'
+run: {seed: 5, device: cpu, threads: 1}
+data: {kind: synthetic, shape: [1, 20, 20], classes: 4, limit: 2000, mixup: 0.2}
+model: {name: mlp}
+batch: {global: 480, max_micro: 60}
+lr: {base: 0.02, base_batch: 48, policy: {kind: cosine}}
+train: {length: 250steps, last_batch: wrap, log_every: 10steps, eval_every: 60steps, ema: {decay: 0.98, at_batch: 48}}
+checkpoint: {every: 100steps}
+YAML
+}
+stop_config whole.yaml
+run 2 train whole.yaml
+expect_code 0
+
+export LARGO_TEST_MARK=$work
+has() { grep -q "\"event\":\"$1\"" runs/stopped/metrics.jsonl; }
+signals_to_one() { for id in $(marked OMPI_COMM_WORLD_RANK="$2"); do kill -s "$1" "$id"; done; }
+
+# begin ARGUMENT ...: a run that is left to itself; its launcher's id in $launcher.
+begin() {
+  rm -rf runs/stopped
+  stop_config stopped.yaml
+  "$mpirun" -n 2 --bind-to none "$largo" train stopped.yaml "$@" >out 2>err </dev/null &
+  launcher=$!
+}
+
+# stopped_with CODE: the launcher's; within a minute, with nobody left, and what a run that stops leaves.
+times=()
+stopped_with() {
+  local since
+  since=$(date +%s%N)
+  ended() { ! kill -0 "$launcher" 2>/dev/null; }
+  await 60 "the end of $ran" ended
+  code=0
+  wait "$launcher" || code=$?
+  expect_code "$1"
+  times+=($((($(date +%s%N) - since) / 1000000)))
+  [[ -z $(marked OMPI_COMM_WORLD_SIZE=2) ]] || fail "$ran leaves processes behind"
+  [[ $(field runs/stopped/summary.json status) = stopped ]] || fail "$ran has another status"
+  steps=$(field runs/stopped/summary.json steps)
+  [[ -e $(printf 'runs/stopped/checkpoints/step-%08d/DONE' "$steps") ]] || fail "$ran has no checkpoint of step $steps"
+  [[ ! -e runs/stopped/weights.safetensors ]] || fail "$ran leaves the weights of a whole run"
+  [[ ! -s out ]] || fail "$ran prints on stdout"
+  tail -n 1 runs/stopped/metrics.jsonl | grep -q '"event":"end"' || fail "$ran does not record its end"
+}
+
+goes_on() {  # [RANKS]
+  run "${1:-2}" train stopped.yaml
+  expect_code 0
+  expect_err "after step $steps"
+  [[ ${1:-2} != 2 ]] || for file in weights.safetensors weights_ema.safetensors; do
+    cmp "runs/whole/$file" "runs/stopped/$file" || fail "$ran ends with another $file"
+  done
+}
+
+sleep_a_little() { sleep "0.$((RANDOM % 5))$((RANDOM % 10))"; }
+count=0
+for ((trial = 1; trial <= trials; ++trial)); do
+  for way in "USR1 all" "USR2 all" "USR1 0" "USR2 1" "TERM 1"; do
+    read -r signal where <<<"$way"
+    ran="a run with SIG$signal to rank $where"
+    begin
+    await 60 "the start of $ran" has train
+    ((trials == 1)) || sleep_a_little
+    if [[ $where = all ]]; then kill -s "$signal" "$launcher"; else signals_to_one "$signal" "$where"; fi
+    stopped_with 75
+    expect_err "stopped by SIG$signal on rank $([[ $where = all ]] && echo 0 || echo "$where")"
+    [[ $where != all ]] || expect_err "and on all others"
+    goes_on
+    count=$((count + 1))
+  done
+done
+printf '%s\n' "${times[@]}" | sort -n | awk -v n="$count" '{ t[NR] = $1 }
+  END { printf "%d stops of %d; from signal to exit: median %d ms, longest %d ms\n", NR, n, t[int((NR + 1) / 2)], t[NR] }'
+[[ $trials = 1 ]] || exit 0
+
+# launch/run makes of the signals that mpirun would kill its ranks for one that it passes on.
+ran="launch/run with SIGTERM"
+rm -rf runs/stopped
+stop_config stopped.yaml
+LARGO=$largo RANKS=2 "$root/launch/run" stopped.yaml >out 2>err </dev/null &
+launcher=$!
+await 60 "the start of $ran" has train
+kill -TERM "$launcher"
+stopped_with 75
+goes_on 1
+
+# Alone, as after Ctrl-C.
+ran="a run of one rank with SIGINT"
+rm -rf runs/stopped
+# A background process of a script ignores SIGINT, unless it has a job of its own.
+set -m
+"$largo" train stopped.yaml >out 2>err </dev/null &
+launcher=$!
+set +m
+await 60 "the start of $ran" has train
+kill -INT "$launcher"
+stopped_with 75
+goes_on 1
+
+ran="a run with a limit"
+begin train.length=1000000steps train.time_limit=4s
+stopped_with 75
+expect_err "stops in time for train.time_limit 4s"
+expect_err "stopped by train.time_limit 4s"
+
+ran="a run in a Slurm job"
+export SLURM_JOB_END_TIME=$(($(date +%s) + 5))
+begin train.length=1000000steps train.time_limit=1h
+stopped_with 75
+expect_err "stopped by the end of the Slurm job"
+export SLURM_JOB_END_TIME=soon
+run 2 train whole.yaml run.name=warned train.length=3steps
+expect_code 0
+expect_err "SLURM_JOB_END_TIME=soon is not a number"
+unset SLURM_JOB_END_TIME
+
+# A run that is done is done.
+run 2 train whole.yaml run.name=short train.length=2steps train.time_limit=1s
+expect_code 0
+[[ -z $(find /dev/shm -maxdepth 1 -newer whole.yaml -name '*largo*') ]] || fail "shared memory is left"
