@@ -11,7 +11,8 @@
 
 namespace largo::comm {
 
-enum class ReduceOp { kSum, kMax };
+// kTreeSum: the sum in the order of comm/base/tree_order.h, with the ranks as leaves.
+enum class ReduceOp { kSum, kMax, kTreeSum };
 
 // A collective under way. wait() returns when its tensor may be read, or throws what the collective
 // threw; it may be called once or more, or not at all. On the host it blocks the calling thread; on
@@ -55,12 +56,13 @@ class Communicator {
 
   // Replaces `tensor` on every rank by the sum (or maximum) over the ranks, with the same bits on
   // every rank. The tensor must not be touched before the returned Work has been waited for.
-  // Floating point and int64.
+  // Floating point and int64; tree sums not of bfloat16, and not on GPUs.
   virtual Work all_reduce(at::Tensor tensor, ReduceOp op = ReduceOp::kSum) = 0;
 
   // The sums of several tensors of one dtype, as one call where that costs less than several; the
   // same list on every rank.
-  virtual Work all_reduce_together(const std::vector<at::Tensor>& tensors);
+  virtual Work all_reduce_together(const std::vector<at::Tensor>& tensors,
+                                   ReduceOp op = ReduceOp::kSum);
 
   // Replaces `tensor` on every rank by the one of rank `root`. Any dtype.
   virtual void broadcast(at::Tensor tensor, int root) = 0;

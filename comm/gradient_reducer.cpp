@@ -39,6 +39,8 @@ GradientReducer::GradientReducer(std::vector<at::Tensor> parameters, at::Tensor 
       options_(options),
       has_gradient_(parameters_.size(), false) {
   LARGO_CHECK(!parameters_.empty(), "no parameters to reduce");
+  LARGO_CHECK(options_.leaves == 0 || (!options_.pack && !options_.wire_dtype),
+              "a tree of packed gradients, or of another dtype");
   for (const at::Tensor& parameter : parameters_) {
     LARGO_CHECK(parameter.is_leaf() && parameter.requires_grad() &&
                     parameter.is_non_overlapping_and_dense() &&
@@ -158,12 +160,21 @@ void GradientReducer::lay_out(const std::vector<int64_t>& order) {
                                            : buckets_[b].flat;
   }
   riding_ = arena.narrow(0, total - padded(riding_elements), riding_elements);
+  if (options_.leaves > 0) make_tree();
+}
+
+void GradientReducer::make_tree() {
+  std::vector<at::Tensor> totals = gradients_;
+  totals.push_back(riding_.narrow(0, riding_.numel() - 1, 1));
+  if (extra_.defined()) totals.push_back(riding_.narrow(0, 0, extra_.numel()));
+  tree_.emplace(std::move(totals), options_.leaves);
 }
 
 void GradientReducer::begin_step() {
   if (std::exchange(lay_out_anew_, false)) lay_out(order_);
   std::fill(has_gradient_.begin(), has_gradient_.end(), false);
   squares_.begin_step();
+  if (tree_) tree_->begin();
   observed_.clear();
   next_bucket_ = 0;
   launched_in_backward_ = 0;
@@ -185,12 +196,50 @@ std::vector<int64_t> GradientReducer::agreed_order() {
 
 void GradientReducer::begin_micro_batch(double to_mean) {
   const at::NoGradGuard no_grad;
+  if (tree_) return begin_leaf(to_mean);
   pack_all();  // what is still in .grad would grow together with this one's
   squares_.begin_micro_batch(to_mean);
 }
 
+void GradientReducer::begin_leaf(double to_mean) {
+  if (tree_->leaf() >= 0) {
+    add_absent();
+    add_squares();
+  }
+  tree_->next_leaf();
+  std::fill(has_gradient_.begin(), has_gradient_.end(), false);
+  squares_.begin_step();
+  squares_.begin_micro_batch(to_mean);
+  if (extra_.defined()) {
+    tree_->add(parameters_.size() + kExtra, extra_.view({-1}));
+    extra_.zero_();
+  }
+}
+
+// Parameters that took no part count as zero, in the tree too: -0 + 0 is not -0.
+void GradientReducer::add_absent() {
+  for (size_t p = 0; p < parameters_.size(); ++p) {
+    if (has_gradient_[p]) continue;
+    if (tree_) {
+      tree_->add_zeros(p);
+    } else {
+      gradients_[p].zero_();
+    }
+  }
+}
+
+// Of the leaf under way; once, when all its gradients have come.
+void GradientReducer::add_squares() {
+  if (!options_.sum_squares) return;
+  const at::Tensor of_leaf = at::empty({1}, riding_.options());
+  squares_.store(of_leaf);
+  tree_->add(parameters_.size() + kSquares, of_leaf);
+}
+
 void GradientReducer::arm() {
   const at::NoGradGuard no_grad;
+  LARGO_CHECK(!tree_ || tree_->is_last_leaf(), "armed in leaf ", tree_->leaf(), " of ",
+              options_.leaves);
   pack_all();
   armed_ = true;
   for (Bucket& bucket : buckets_) bucket.missing = static_cast<int64_t>(bucket.members.size());
@@ -208,12 +257,14 @@ void GradientReducer::on_gradient(int64_t p) {
   } else {
     at::Tensor& gradient = parameters_[p].mutable_grad();
     if (options_.sum_squares) squares_.add({gradient});
-    if (has_gradient_[p]) {
+    if (tree_) {
+      tree_->add(static_cast<size_t>(p), gradient);
+    } else if (has_gradient_[p]) {
       gradients_[p].add_(gradient);
     } else {
       gradients_[p].copy_(gradient);
-      has_gradient_[p] = true;
     }
+    has_gradient_[p] = true;
     gradient.reset();  // the next backward hands its gradient over instead of adding to this one
   }
   if (!armed_) return;
@@ -260,8 +311,12 @@ void GradientReducer::launch_ready_buckets() {
 // What has to be in a bucket before its sum.
 void GradientReducer::complete(Bucket& bucket) {
   if (is_last(bucket)) {  // the last to leave: all gradients have come
-    if (extra_.defined()) riding_.narrow(0, 0, extra_.numel()).copy_(extra_.view({-1}));
-    if (options_.sum_squares) squares_.store(micro_batch_squares());
+    if (tree_) {
+      add_squares();
+    } else {
+      if (extra_.defined()) riding_.narrow(0, 0, extra_.numel()).copy_(extra_.view({-1}));
+      if (options_.sum_squares) squares_.store(micro_batch_squares());
+    }
   }
   if (options_.wire_dtype) bucket.sent.copy_(bucket.flat.narrow(0, 0, bucket.sent.numel()));
   if (sum_check_) sum_check_->keep(bucket.sent);
@@ -270,7 +325,7 @@ void GradientReducer::complete(Bucket& bucket) {
 void GradientReducer::launch(Bucket& bucket) {
   complete(bucket);
   const CallName name("bucket", &bucket - buckets_.data());
-  bucket.work = world_.all_reduce(bucket.sent);
+  bucket.work = world_.all_reduce(bucket.sent, op());
   if (is_last(bucket)) launch_riding();
 }
 
@@ -294,7 +349,7 @@ void GradientReducer::launch_rest() {
       sent.push_back(bucket.sent);
     }
     const CallName name("all buckets");
-    buckets_.front().work = world_.all_reduce_together(sent);
+    buckets_.front().work = world_.all_reduce_together(sent, op());
     next_bucket_ = buckets_.size();
     launch_riding();
   }
@@ -309,9 +364,7 @@ void GradientReducer::wait() {
   LARGO_CHECK(armed_, "wait() without an armed backward");
   const at::NoGradGuard no_grad;
   pack_all();
-  for (size_t p = 0; p < parameters_.size(); ++p) {
-    if (!has_gradient_[p]) gradients_[p].zero_();
-  }
+  add_absent();
   launch_rest();
   std::vector<at::Tensor> sums;
   for (Bucket& bucket : buckets_) {

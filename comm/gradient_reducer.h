@@ -13,6 +13,7 @@
 #include "comm/communicator.h"
 #include "comm/gradient_squares.h"
 #include "comm/sum_check.h"
+#include "comm/tree_sum.h"
 
 namespace largo::comm {
 
@@ -35,6 +36,10 @@ struct ReducerOptions {
   Communicator* check = nullptr;  // of the same ranks, for tensors on the CPU
   // Sums the squares of each micro-batch's gradient on the way: see micro_batch_squares().
   bool sum_squares = false;
+  // Above 0, a step has so many micro-batches on each rank, and they and the ranks are summed in
+  // the aligned binary tree (comm/base/tree_order.h): for bits that do not depend on the number of
+  // ranks. Not with `pack` or `wire_dtype`, and on CPUs only.
+  int64_t leaves = 0;
 };
 
 // One optimizer step is
@@ -49,6 +54,9 @@ struct ReducerOptions {
 // communicator once all its gradients are there; buckets leave in index order only, so all ranks
 // agree on the sequence. The loss already holds 1 / global samples: the reduction is a sum and
 // nothing divides.
+//
+// With `leaves`, begin_micro_batch() takes the riding values that the micro-batch's forward pass
+// left, and sets them to zero for the next: they are summed in the tree like the gradients.
 //
 // Parameters are dense leaves of one dtype, the same list on every rank; construction is a
 // collective and throws Error{kInternal} naming two ranks that disagree. A parameter that took no
@@ -95,6 +103,8 @@ class GradientReducer {
 
  private:
   class Hook;
+  static constexpr size_t kSquares = 0;  // places in the tree, behind those of the gradients
+  static constexpr size_t kExtra = 1;
 
   struct Bucket {
     at::Tensor flat;
@@ -107,6 +117,11 @@ class GradientReducer {
 
   void check_ranks_agree() const;
   void lay_out(const std::vector<int64_t>& order);
+  void make_tree();
+  void begin_leaf(double to_mean);
+  void add_absent();
+  void add_squares();
+  ReduceOp op() const { return tree_ ? ReduceOp::kTreeSum : ReduceOp::kSum; }
   void on_gradient(int64_t parameter);
   void pack(Bucket& bucket);
   void pack_all();
@@ -131,7 +146,8 @@ class GradientReducer {
   at::Tensor riding_;               // the end of the last bucket: `extra`, then the squares
   Work riding_work_;                // where buckets change their dtype
   std::vector<int64_t> bucket_of_;  // by parameter
-  std::vector<bool> has_gradient_;  // by parameter, in this step
+  std::vector<bool> has_gradient_;  // by parameter, in this step; with a tree, in this leaf
+  std::optional<TreeSum> tree_;     // with `leaves`
   std::vector<int64_t> observed_;   // order of the armed backward
   std::vector<int64_t> order_;      // empty until fixed
   size_t next_bucket_ = 0;          // first that has not left

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "comm/flight_record.h"
+#include "comm/mpi_combine.h"
 #include "comm/node_window.h"
 #include "comm/work_queue.h"
 
@@ -40,6 +41,18 @@ NumberType number_type(at::ScalarType dtype) {
       fail(ExitCode::kInternal, "all_reduce of ", at::toString(dtype),
            " on the host; known: Float, Double, Long, BFloat16");
   }
+}
+
+WindowOp window_op(ReduceOp op) {
+  switch (op) {
+    case ReduceOp::kSum:
+      return WindowOp::kSum;
+    case ReduceOp::kMax:
+      return WindowOp::kMax;
+    case ReduceOp::kTreeSum:
+      return WindowOp::kTreeSum;
+  }
+  fail(ExitCode::kInternal, "reduction ", static_cast<int>(op));
 }
 
 void check_dense(const at::Tensor& tensor) {
@@ -114,10 +127,16 @@ class HostCommunicator final : public Communicator {
   Work all_reduce(at::Tensor tensor, ReduceOp op) override {
     check_dense(tensor);
     const NumberType type = number_type(tensor.scalar_type());
-    if (window_) {
+    const bool by_tree = op == ReduceOp::kTreeSum;
+    LARGO_CHECK(!by_tree || type.mpi != MPI_DATATYPE_NULL, "a tree sum of bfloat16");
+    if (window_ && (!by_tree || window_->is_one_node())) {
       return run(CallKind::kAllReduce, tensor.nbytes(), [window = window_, tensor, type, op] {
-        window->all_reduce(memory_of(tensor), tensor.numel(), type.window,
-                           op == ReduceOp::kSum ? WindowOp::kSum : WindowOp::kMax);
+        window->all_reduce(memory_of(tensor), tensor.numel(), type.window, window_op(op));
+      });
+    }
+    if (by_tree) {
+      return run(CallKind::kAllReduce, tensor.nbytes(), [comm = comm_.get(), tensor, type] {
+        mpi_combine(memory_of(tensor), tensor.numel(), type.window, WindowOp::kTreeSum, comm);
       });
     }
     return run(CallKind::kAllReduce, tensor.nbytes(), [comm = comm_.get(), tensor, type, op] {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/base/error.h"
+#include "comm/mpi_combine.h"
 
 namespace largo::comm {
 
@@ -45,17 +46,6 @@ std::string agree_on_problem(MPI_Comm comm, const std::string& mine) {
   mpi_check(MPI_Bcast(text.data(), length, MPI_BYTE, first, comm), "MPI_Bcast");
   return text;
 }
-
-// How `elements` are shared out among `parts`.
-struct Shares {
-  Shares(int64_t elements, int parts) : counts(parts), starts(parts) {
-    for (int p = 0; p < parts; ++p) {
-      starts[p] = static_cast<int>(elements * p / parts);
-      counts[p] = static_cast<int>(elements * (p + 1) / parts) - starts[p];
-    }
-  }
-  std::vector<int> counts, starts;
-};
 
 }  // namespace
 
@@ -146,36 +136,13 @@ void NodeWindow::all_reduce(std::byte* data, int64_t elements, WindowType type, 
 
 void NodeWindow::sum_between_nodes(std::byte* part, int64_t elements, WindowType type,
                                    WindowOp op) {
-  if (type == WindowType::kBfloat16) return sum_bfloat16_between_nodes(part, elements, op);
+  if (type == WindowType::kBfloat16) return mpi_combine(part, elements, type, op, lane_.get());
   const MPI_Datatype mpi_type = type == WindowType::kFloat    ? MPI_FLOAT
                                 : type == WindowType::kDouble ? MPI_DOUBLE
                                                               : MPI_INT64_T;
   mpi_check(MPI_Allreduce(MPI_IN_PLACE, part, static_cast<int>(elements), mpi_type,
                           op == WindowOp::kSum ? MPI_SUM : MPI_MAX, lane_.get()),
             "MPI_Allreduce");
-}
-
-void NodeWindow::sum_bfloat16_between_nodes(std::byte* part, int64_t elements, WindowOp op) {
-  const int nodes = lane_.size();
-  const int me = lane_.rank();
-  const auto bytes = element_bytes(WindowType::kBfloat16);
-  const Shares shares(elements, nodes);
-  const int count = shares.counts[me];
-  std::vector<std::byte> arrived(static_cast<size_t>(bytes * count * nodes));
-  const std::vector<int> counts(nodes, count);
-  std::vector<int> starts(nodes);
-  std::vector<const std::byte*> inputs(nodes);
-  for (int n = 0; n < nodes; ++n) {
-    starts[n] = n * count;
-    inputs[n] = arrived.data() + bytes * count * n;
-  }
-  mpi_check(MPI_Alltoallv(part, shares.counts.data(), shares.starts.data(), MPI_UINT16_T,
-                          arrived.data(), counts.data(), starts.data(), MPI_UINT16_T, lane_.get()),
-            "MPI_Alltoallv");
-  combine(WindowType::kBfloat16, op, inputs, {part + shares.starts[me] * bytes}, count);
-  mpi_check(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, part, shares.counts.data(),
-                           shares.starts.data(), MPI_UINT16_T, lane_.get()),
-            "MPI_Allgatherv");
 }
 
 }  // namespace largo::comm

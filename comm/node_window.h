@@ -37,7 +37,10 @@ class NodeWindow {
   // Zeros that all_reduce need not copy; null where no room is left. Not a collective.
   std::shared_ptr<std::byte> allocate(int64_t bytes) { return blocks_.allocate(bytes); }
 
+  // kTreeSum within one node only.
   void all_reduce(std::byte* data, int64_t elements, WindowType type, WindowOp op);
+
+  bool is_one_node() const { return one_node_; }
 
   // Whether all_gather and barrier can do without MPI: where there is one node, and for a little.
   bool gathers(int64_t bytes) const { return one_node_ && bytes <= Window::kLetterBytes; }
@@ -51,7 +54,6 @@ class NodeWindow {
   explicit NodeWindow(Parts parts);
 
   void sum_between_nodes(std::byte* part, int64_t elements, WindowType type, WindowOp op);
-  void sum_bfloat16_between_nodes(std::byte* part, int64_t elements, WindowOp op);
 
   std::shared_ptr<const SharedSegment> own_;
   std::vector<SharedSegment> others_;

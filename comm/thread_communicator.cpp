@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "comm/base/error.h"
+#include "comm/tree_sum.h"
 #include "comm/work_queue.h"
 
 namespace largo::comm {
@@ -106,6 +107,22 @@ class Meeting {
   std::shared_ptr<Failure> failure_;
 };
 
+at::Tensor combined(const std::vector<at::Tensor>& all, ReduceOp op) {
+  at::Tensor total = all[0].clone();
+  if (op == ReduceOp::kTreeSum) {
+    TreeSum sum({total}, static_cast<int64_t>(all.size()));
+    for (const at::Tensor& leaf : all) {
+      sum.next_leaf();
+      sum.add(0, leaf);
+    }
+    return total;
+  }
+  for (size_t r = 1; r < all.size(); ++r) {
+    total = op == ReduceOp::kSum ? total.add_(all[r]) : at::maximum(total, all[r]);
+  }
+  return total;
+}
+
 class ThreadCommunicator final : public Communicator {
  public:
   ThreadCommunicator(std::shared_ptr<Meeting> meeting, int rank, bool asynchronous)
@@ -125,12 +142,8 @@ class ThreadCommunicator final : public Communicator {
     return run([meeting = meeting_, rank = rank_, tensor, op] {
       const at::NoGradGuard no_grad;
       at::Tensor total;
-      meeting->exchange(rank, tensor, [&](const std::vector<at::Tensor>& all) {
-        total = all[0].clone();
-        for (size_t r = 1; r < all.size(); ++r) {
-          total = op == ReduceOp::kSum ? total.add_(all[r]) : at::maximum(total, all[r]);
-        }
-      });
+      meeting->exchange(rank, tensor,
+                        [&](const std::vector<at::Tensor>& all) { total = combined(all, op); });
       tensor.copy_(total);
     });
   }

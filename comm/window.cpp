@@ -74,8 +74,7 @@ struct Window::Post {
       case Call::kAllGather:
         return concat("all_gather of ", elements, " bytes");
       case Call::kAllReduce:
-        return concat("all_reduce (", op == WindowOp::kSum ? "sum" : "maximum", ") of ", elements,
-                      " ", to_string(type));
+        return concat("all_reduce (", to_string(op), ") of ", elements, " ", to_string(type));
     }
     return "";
   }

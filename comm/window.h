@@ -45,10 +45,11 @@ class Window {
   // What goes on between the nodes, of a part that this rank has summed over its own, in place.
   using BetweenNodes = std::function<void(std::byte* part, int64_t elements)>;
 
-  // Sums (or maxima) over the ranks, in the order of the ranks: the bits depend on nothing else and
-  // are the same on all ranks. Numbers that lie in this rank's segment are summed where they are;
-  // others pass through the scratch memory. With `between_nodes`, `lanes` ranks call it, each for
-  // its part, and equally often on all nodes that have as many lanes; all ranks give it or none.
+  // Sums (or maxima, or tree sums) over the ranks, in the order of the ranks: the bits depend on
+  // nothing else and are the same on all ranks. Tree sums are not for use with `between_nodes`.
+  // Numbers that lie in this rank's segment are summed where they are; others pass through the
+  // scratch memory. With `between_nodes`, `lanes` ranks call it, each for its part, and equally
+  // often on all nodes that have as many lanes; all ranks give it or none.
   void all_reduce(std::byte* data, int64_t elements, WindowType type, WindowOp op,
                   const BetweenNodes& between_nodes = nullptr);
 

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "comm/base/error.h"
+#include "comm/base/tree_order.h"
 
 namespace largo::comm {
 
@@ -105,12 +106,52 @@ LARGO_INLINE void combine_tiles(const Job& job) {
   }
 }
 
+constexpr int kMostTreeLevels = 10;
+
+// As if the inputs came one after the other; small tiles, of which one waits at every level.
+template <class Element>
+LARGO_INLINE void sum_trees(const Job& job) {
+  using Stored = typename Element::Stored;
+  using Value = typename Element::Value;
+  constexpr int64_t kTile = 2048 / sizeof(Value);
+  alignas(64) Value waiting[kMostTreeLevels + 1][kTile];
+  alignas(64) Value sum[kTile];
+  alignas(64) Value total[kTile];
+  alignas(64) Stored results[kTile];
+  const auto leaves = static_cast<int64_t>(job.inputs.size());
+  for (int64_t start = 0; start < job.elements; start += kTile) {
+    const int64_t n = std::min(kTile, job.elements - start);
+    for (int64_t leaf = 0; leaf < leaves; ++leaf) {
+      const Stored* input =
+          reinterpret_cast<const Stored*>(job.inputs[static_cast<size_t>(leaf)]) + start;
+      for (int64_t i = 0; i < n; ++i) sum[i] = Element::load(input[i]);
+      const TreeStep step = tree_step(leaf, leaves);
+      for (int level = 0; level < step.merges; ++level) {
+        for (int64_t i = 0; i < n; ++i) sum[i] = Sum::of(waiting[level][i], sum[i]);
+      }
+      if (step.completes_root && !step.is_first_root) {
+        for (int64_t i = 0; i < n; ++i) total[i] = Sum::of(total[i], sum[i]);
+      } else {
+        std::copy_n(sum, n, step.completes_root ? total : waiting[step.merges]);
+      }
+    }
+    for (int64_t i = 0; i < n; ++i) results[i] = Element::store(total[i]);
+    for (std::byte* output : job.outputs) {
+      std::memcpy(reinterpret_cast<Stored*>(output) + start, results,
+                  static_cast<size_t>(n) * sizeof(Stored));
+    }
+  }
+}
+
 template <class Element>
 LARGO_INLINE void combine_elements(WindowOp op, const Job& job) {
-  if (op == WindowOp::kSum) {
-    combine_tiles<Element, Sum>(job);
-  } else {
-    combine_tiles<Element, Max>(job);
+  switch (op) {
+    case WindowOp::kSum:
+      return combine_tiles<Element, Sum>(job);
+    case WindowOp::kMax:
+      return combine_tiles<Element, Max>(job);
+    case WindowOp::kTreeSum:
+      return sum_trees<Element>(job);
   }
 }
 
@@ -166,9 +207,25 @@ const char* to_string(WindowType type) {
   return "";
 }
 
+const char* to_string(WindowOp op) {
+  switch (op) {
+    case WindowOp::kSum:
+      return "sum";
+    case WindowOp::kMax:
+      return "maximum";
+    case WindowOp::kTreeSum:
+      return "tree sum";
+  }
+  return "";
+}
+
 void combine(WindowType type, WindowOp op, const std::vector<const std::byte*>& inputs,
              const std::vector<std::byte*>& outputs, int64_t elements, CpuIsa isa) {
   LARGO_CHECK(!inputs.empty(), "no inputs");
+  LARGO_CHECK(op != WindowOp::kTreeSum || inputs.size() <= size_t{1} << kMostTreeLevels,
+              inputs.size(), " leaves");
+  // Up to three leaves the tree is the plain order, which takes larger tiles.
+  if (op == WindowOp::kTreeSum && inputs.size() <= 3) op = WindowOp::kSum;
   const Job job{inputs, outputs, elements};
   switch (isa) {
     case CpuIsa::kAvx512:

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "comm/base/error.h"
+#include "comm/base/tree_order.h"
 
 namespace largo {
 
@@ -38,6 +39,71 @@ Resolved resolve(const BatchPlan::Inputs& inputs) {
   const BatchOptions& batch = inputs.batch;
   const int64_t global = batch.global ? *batch.global : *batch.per_rank * inputs.world;
   return {global, divide_up(global, inputs.world)};
+}
+
+// Numbers of workers near `workers` that so many ranks can share out.
+std::string workers_for(int64_t world, int64_t workers) {
+  int64_t low = world;
+  while (low * 2 <= workers) low *= 2;
+  return low < workers ? concat(low, " or ", low * 2) : std::to_string(low);
+}
+
+std::optional<OptionProblem> check_world(int64_t workers, int64_t world) {
+  const std::vector<int64_t> legal = comm::tree_worlds(workers);
+  if (std::find(legal.begin(), legal.end(), world) != legal.end()) return std::nullopt;
+  std::string list;
+  for (const int64_t ranks : legal) list += concat(list.empty() ? "" : ", ", ranks);
+  return OptionProblem{"run.virtual_workers",
+                       concat(workers, " workers are summed in a binary tree, which ", world,
+                              " ranks cannot share out; legal: ", legal.size() > 1 ? "one of " : "",
+                              list, legal.back() == 1 ? " rank" : " ranks",
+                              ", or run.virtual_workers: ", workers_for(world, workers))};
+}
+
+std::optional<OptionProblem> check_micro(const BatchOptions& batch, int64_t global,
+                                         int64_t workers) {
+  const int64_t of_worker = global / workers;
+  const std::string share = concat(of_worker, " samples of each of ", workers,
+                                   " virtual workers (batch.global ", global, ")");
+  if (batch.micro && *batch.micro != of_worker) {
+    const bool divides = global % *batch.micro == 0;
+    return OptionProblem{
+        "batch.micro",
+        concat("micro ", *batch.micro, " is not the ", share, "; legal: micro ", of_worker,
+               divides ? concat(", or run.virtual_workers: ", global / *batch.micro) : "")};
+  }
+  if (batch.max_micro && *batch.max_micro < of_worker) {
+    int64_t more = workers;
+    while (global % more == 0 && global / more > *batch.max_micro) more *= 2;
+    return OptionProblem{
+        "batch.max_micro",
+        concat("max_micro ", *batch.max_micro, " is less than the ", share, "; legal: at least ",
+               of_worker, global % more == 0 ? concat(", or run.virtual_workers: ", more) : "")};
+  }
+  return std::nullopt;
+}
+
+// What keeps virtual workers from having equal parts of every step.
+std::vector<OptionProblem> check_workers(const BatchPlan::Inputs& inputs, int64_t global) {
+  const int64_t workers = inputs.virtual_workers;
+  std::vector<OptionProblem> problems;
+  if (auto problem = check_world(workers, inputs.world)) problems.push_back(std::move(*problem));
+  if (global % workers != 0) {
+    problems.push_back(
+        {inputs.batch.global ? "batch.global" : "batch.per_rank",
+         concat("a global batch of ", global, " has no equal parts for ", workers,
+                " virtual workers; legal: a global batch of ", multiples_around(global, workers))});
+  } else if (auto problem = check_micro(inputs.batch, global, workers)) {
+    problems.push_back(std::move(*problem));
+  }
+  if (inputs.last_batch == LastBatch::kKeep && inputs.train_samples % global != 0) {
+    problems.push_back(
+        {"train.last_batch",
+         concat("keep ends every epoch with a step of ", inputs.train_samples % global,
+                " samples, and virtual workers need equal parts of ", global,
+                " (run.determinism: world_size); legal: drop, wrap")});
+  }
+  return problems;
 }
 
 }  // namespace
@@ -92,6 +158,10 @@ std::vector<OptionProblem> BatchPlan::check(const Inputs& inputs) {
   if (!problems.empty()) return problems;
 
   const auto [global, per_rank] = resolve(inputs);
+  if (inputs.virtual_workers > 0) {
+    problems = check_workers(inputs, global);
+    if (!problems.empty()) return problems;
+  }
   if (batch.global && batch.per_rank && global != *batch.per_rank * inputs.world) {
     problems.push_back(
         {"batch.global",
@@ -136,7 +206,9 @@ BatchPlan::BatchPlan(const Inputs& inputs) : inputs_(inputs) {
   if (!problems.empty()) fail(ExitCode::kConfig, problems[0].key, ": ", problems[0].message);
   const auto [global, per_rank] = resolve(inputs);
   global_ = global;
-  if (inputs.batch.micro) {
+  if (inputs.virtual_workers > 0) {
+    micro_ = global / inputs.virtual_workers;
+  } else if (inputs.batch.micro) {
     micro_ = std::min(*inputs.batch.micro, per_rank);
   } else if (inputs.batch.max_micro) {
     micro_ = divide_up(per_rank, divide_up(per_rank, *inputs.batch.max_micro));
@@ -211,7 +283,11 @@ int64_t BatchPlan::steps_of(const Duration& duration) const {
 std::string BatchPlan::describe() const {
   std::string text = concat(global_, " = ", inputs_.world, inputs_.world == 1 ? " rank" : " ranks");
   if (global_ % inputs_.world == 0 && global_ / inputs_.world % accumulation_ == 0) {
-    if (accumulation_ > 1) text += concat(" x ", accumulation_);
+    if (inputs_.virtual_workers > 0) {
+      text += concat(" x ", accumulation_, " virtual worker", accumulation_ == 1 ? "" : "s");
+    } else if (accumulation_ > 1) {
+      text += concat(" x ", accumulation_);
+    }
     return text + concat(" x ", micro_);
   }
   const int64_t per_rank = global_ / inputs_.world;

@@ -51,6 +51,9 @@ class BatchPlan {
     Duration length;
     int64_t world = 1;
     int64_t train_samples = 0;
+    // Above 0: every step is cut into so many micro-batches of one size, whatever the world, and
+    // the ranks share them out as leaves of the tree in comm/base/tree_order.h.
+    int64_t virtual_workers = 0;
   };
 
   // Why there is no such plan: contradictions, with both numbers and what would be legal.
@@ -66,6 +69,7 @@ class BatchPlan {
   int64_t global_batch() const { return global_; }
   int64_t micro_batch() const { return micro_; }          // the largest that any rank sees
   int64_t accumulation() const { return accumulation_; }  // micro-batches per step, on every rank
+  int64_t virtual_workers() const { return inputs_.virtual_workers; }  // 0: none
   int64_t train_samples() const { return inputs_.train_samples; }
   int64_t total_steps() const { return total_steps_; }
 
@@ -90,7 +94,7 @@ class BatchPlan {
   // A duration as optimizer steps, rounded up to whole ones.
   int64_t steps_of(const Duration& duration) const;
 
-  // "8192 = 32 ranks x 2 x 128"
+  // "8192 = 32 ranks x 2 x 128", "64 = 2 ranks x 4 virtual workers x 8"
   std::string describe() const;
 
  private:

@@ -28,9 +28,12 @@ struct Compute {
 // A collective: every rank scores its part of the set, every sample exactly once over all ranks,
 // and gets the result for the whole. Throws Error{kInternal} if the counts do not add up to the
 // set. The model must be in eval mode; `batch` samples go through it at a time. With `skipped`, bad
-// samples are replaced and counted there, and too many of them are an error on every rank.
+// samples are replaced and counted there, and too many of them are an error on every rank. With
+// `virtual_workers`, which the ranks share out, each scores a part of its own: the result has the
+// same bits whatever the ranks.
 EvalResult evaluate(nn::Model& model, const data::Dataset& set, const data::Transform& transform,
                     int64_t batch, int64_t workers, comm::Communicator& world,
-                    data::SkippedSamples* skipped = nullptr, const Compute& compute = {});
+                    data::SkippedSamples* skipped = nullptr, const Compute& compute = {},
+                    int64_t virtual_workers = 0);
 
 }  // namespace largo

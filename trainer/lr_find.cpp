@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "comm/base/error.h"
+#include "trainer/worker_sums.h"
 
 namespace largo {
 
@@ -35,10 +36,12 @@ struct StepMeans {
 
 // Over the global batch; the same on every rank.
 StepMeans mean_over_ranks(const StepResult& result, int64_t samples, comm::Communicator& world) {
-  torch::Tensor sums =
-      torch::stack({result.loss_sum.to(torch::kDouble), result.top1.to(torch::kDouble)});
-  world.all_reduce(sums).wait();
-  sums = sums.cpu();
+  const bool by_worker = result.loss_sum.dim() > 0;
+  const torch::Tensor sums =
+      sum_over_ranks(
+          torch::stack({result.loss_sum.to(torch::kDouble), result.top1.to(torch::kDouble)}),
+          by_worker, world)
+          .cpu();
   world.barrier();  // throws where a sum has failed, whose garbage these numbers would be
   const auto count = static_cast<double>(samples);
   return {sums[0].item<double>() / count, sums[1].item<double>() / count};

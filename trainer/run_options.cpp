@@ -104,6 +104,20 @@ void declare_options(OptionTable& table, RunOptions& options) {
       {.description = "auto: a GPU where one is visible to any rank"});
   declare_threads(table, options.threads);
   declare_options(table, options.process);
+  table.add_choice<Determinism>(
+      "run.determinism", options.determinism,
+      {{"none", Determinism::kNone},
+       {"run", Determinism::kRun},
+       {"world_size", Determinism::kWorldSize}},
+      {.description =
+           "what has the same bits when it is trained again. none: nothing is promised; "
+           "run: the same run on as many ranks and threads; world_size: on any number of "
+           "ranks that share out run.virtual_workers, on CPUs"});
+  table.add("run.virtual_workers", options.virtual_workers, at_least<int64_t>(1),
+            {.description = "equal parts of the global batch, each a micro-batch on some rank; "
+                            "their gradients are summed in one binary tree, whatever the ranks. "
+                            "Ranks: this number, its half, quarter and so on, or 1",
+             .applies = {"run.determinism", {"world_size"}}});
   table.add("run.tf32", options.tf32, Range<bool>{},
             {.description = "let GPUs multiply float32 numbers with 10 bits of mantissa "
                             "(TensorFloat-32) in convolutions and matrix products, as PyTorch does "

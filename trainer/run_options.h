@@ -17,6 +17,7 @@ namespace largo {
 enum class LastBatch { kDrop, kKeep, kWrap };
 enum class Precision { kFloat32, kBfloat16, kFloat64 };
 enum class NoiseScaleWish { kAuto, kOn, kOff };
+enum class Determinism { kNone, kRun, kWorldSize };
 
 // Steps, counted from 1; both ends belong to it.
 struct StepRange {
@@ -40,6 +41,8 @@ struct RunOptions {
   comm::DeviceWish device = comm::DeviceWish::kAuto;
   std::optional<int64_t> threads;  // per rank; empty: affinity mask / ranks on the node
   ProcessOptions process;
+  Determinism determinism = Determinism::kNone;
+  int64_t virtual_workers = 8;  // that the global batch is cut into, under kWorldSize
   bool tf32 = true;
   bool share_gpu = false;            // several ranks may use one GPU: for tests
   std::optional<StepRange> profile;  // steps that are recorded; empty: none

@@ -15,6 +15,7 @@
 #include "trainer/nn/state.h"
 #include "trainer/optim/clip.h"
 #include "trainer/step_parts.h"
+#include "trainer/worker_sums.h"
 
 namespace largo {
 
@@ -139,6 +140,7 @@ StepResult Trainer::train_step(int64_t step) {
   parts_.reducer.begin_step();
   parts_.statistics.begin_step();
   const int64_t step_samples = plan.samples_in_step(step);
+  std::vector<torch::Tensor> loss_sums, right;
   for (int64_t micro = 0; micro < plan.accumulation(); ++micro) {
     const data::Batch batch = next_batch();
     const std::vector<int64_t> samples = samples_of_group(step, micro);
@@ -152,10 +154,11 @@ StepResult Trainer::train_step(int64_t step) {
     if (micro + 1 == plan.accumulation())
       parts_.reducer.arm();  // buckets leave during this backward
     backward(loss);
-    const torch::Tensor right = nn::top1_count(logits.detach(), batch.labels);
-    result.loss_sum = micro == 0 ? loss_sum.detach() : result.loss_sum + loss_sum.detach();
-    result.top1 = micro == 0 ? right : result.top1 + right;
+    loss_sums.push_back(loss_sum.detach());
+    right.push_back(nn::top1_count(logits.detach(), batch.labels));
   }
+  result.loss_sum = sum_micro_batches(loss_sums, by_worker());
+  result.top1 = sum_micro_batches(right, by_worker());
   mark(comm::Doing::kSumming);
   parts_.reducer.wait();  // every gradient is now its mean over the global batch, on every rank
   clock_->lap(metrics::Phase::kExposedComm);
@@ -232,8 +235,8 @@ nn::StepContext Trainer::context(int64_t step, std::span<const int64_t> samples_
 void Trainer::add_to_interval(int64_t step, const StepResult& result) {
   if (!interval_.loss_sum.defined()) {
     const torch::TensorOptions here(parts_.compute.device);
-    interval_.loss_sum = torch::zeros({}, here.dtype(torch::kDouble));
-    interval_.top1 = torch::zeros({}, here.dtype(torch::kLong));
+    interval_.loss_sum = torch::zeros(result.loss_sum.sizes(), here.dtype(torch::kDouble));
+    interval_.top1 = torch::zeros(result.top1.sizes(), here.dtype(torch::kLong));
   }
   interval_.loss_sum += result.loss_sum;
   interval_.top1 += result.top1;
@@ -243,8 +246,9 @@ void Trainer::add_to_interval(int64_t step, const StepResult& result) {
 void Trainer::record(int64_t completed, const StepResult& result) {
   mark(comm::Doing::kRecording);
   const comm::CallName call("record");
-  torch::Tensor sums = torch::stack({interval_.loss_sum, interval_.top1.to(torch::kDouble)});
-  parts_.world.all_reduce(sums).wait();
+  const torch::Tensor sums =
+      sum_over_ranks(torch::stack({interval_.loss_sum, interval_.top1.to(torch::kDouble)}),
+                     by_worker(), parts_.world);
   // To the host in one go, which waits for the device.
   const torch::Tensor numbers =
       torch::cat({sums, result.grad_norm.to(torch::kDouble).view({1})}).cpu();
@@ -298,9 +302,10 @@ void Trainer::evaluate_as(const std::string& split, int64_t step) {
   const bool precise = parts_.eval.precise_bn > 0 && !precise_.empty();
   if (precise) take_precise_statistics(step);
   parts_.model.eval();
-  const EvalResult result =
-      evaluate(parts_.model, *parts_.sets.val, parts_.eval_transform, parts_.eval.batch,
-               parts_.data.workers, parts_.world, counter(skipped_val_), parts_.compute);
+  const BatchPlan& plan = parts_.plan;
+  const EvalResult result = evaluate(parts_.model, *parts_.sets.val, parts_.eval_transform,
+                                     parts_.eval.batch, parts_.data.workers, parts_.world,
+                                     counter(skipped_val_), parts_.compute, plan.virtual_workers());
   parts_.model.train();
   const metrics::EvalRecord record = {.step = step,
                                       .epoch = parts_.plan.epoch_at(step),
@@ -326,18 +331,23 @@ void Trainer::take_precise_statistics(int64_t step) {
   const torch::NoGradGuard no_grad;
   const BatchPlan& plan = parts_.plan;
   const int64_t first = std::max<int64_t>(0, step - parts_.eval.precise_bn);
-  const int64_t batches = parts_.eval.precise_bn * plan.accumulation();
+  const int64_t steps = parts_.eval.precise_bn;
+  const int64_t batches = steps * plan.accumulation();
+  // Step by step, or worker by worker, each of which then has moments of its own.
+  const auto number = [&](int64_t b) {
+    return by_worker() ? b % steps * plan.accumulation() + b / steps : b;
+  };
   data::Sampler sampler = data::make_sampler(parts_.data.shuffle, parts_.seed, *parts_.sets.train);
   data::BatchFeed feed(
       *parts_.sets.train, parts_.train_transform, parts_.data.workers,
-      [&](int64_t number) { return request(sampler, number); }, first * plan.accumulation(),
-      first * plan.accumulation() + batches, counter(skipped_val_), parts_.compute.device,
-      parts_.compute.resident);
+      [&](int64_t b) { return request(sampler, first * plan.accumulation() + number(b)); }, 0,
+      batches, counter(skipped_val_), parts_.compute.device, parts_.compute.resident);
   precise_.begin();
   for (int64_t b = 0; b < batches; ++b) {
+    if (by_worker() && b > 0 && b % steps == 0) precise_.next_worker();
     const data::Batch batch = feed.next();
-    const int64_t at = first + b / plan.accumulation();
-    const std::vector<int64_t> samples = samples_of_group(at, b % plan.accumulation());
+    const int64_t at = first + number(b) / plan.accumulation();
+    const std::vector<int64_t> samples = samples_of_group(at, number(b) % plan.accumulation());
     forward(batch, context(at, samples, batch.keys));
   }
   precise_.finish(parts_.world);

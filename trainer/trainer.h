@@ -47,7 +47,8 @@
 
 namespace largo {
 
-// What one step leaves for its record; sums over this rank's samples, on the model's device.
+// What one step leaves for its record, on the model's device; sums over this rank's samples, under
+// virtual workers over those of each of its workers.
 struct StepResult {
   torch::Tensor loss_sum;   // of the per-sample losses
   torch::Tensor top1;       // samples that were right
@@ -166,6 +167,7 @@ class Trainer {
   void check_skipped_samples(int64_t completed);
   void check_parameters(int64_t completed);
   void mark(comm::Doing doing) const;
+  bool by_worker() const { return parts_.plan.virtual_workers() > 0; }
   void add_to_interval(int64_t step, const StepResult& result);
   void record(int64_t completed, const StepResult& result);
   void train_to_end();

@@ -98,7 +98,7 @@ Work NcclCommunicator::all_reduce(at::Tensor tensor, ReduceOp op) {
   core_->stream().check();
   if (tensor.is_cpu()) return host_->all_reduce(std::move(tensor), op);
   check_on_device(tensor);
-  LARGO_CHECK(op == ReduceOp::kSum, "NCCL is used for sums only; a maximum of CPU tensors works");
+  LARGO_CHECK(op == ReduceOp::kSum, "NCCL is used for plain sums only; others of CPU tensors work");
   const ncclDataType_t type = nccl_type(tensor.scalar_type());
   if (tensor.numel() == 0) return Work();
   // Autograd's threads have devices of their own; a stream of null is the current device's.
@@ -109,11 +109,11 @@ Work NcclCommunicator::all_reduce(at::Tensor tensor, ReduceOp op) {
   return work_of(ticket);
 }
 
-Work NcclCommunicator::all_reduce_together(const std::vector<at::Tensor>& tensors) {
+Work NcclCommunicator::all_reduce_together(const std::vector<at::Tensor>& tensors, ReduceOp op) {
   core_->stream().check();
   std::vector<NcclCore::Buffer> buffers;
   for (const at::Tensor& tensor : tensors) {
-    if (tensor.is_cpu()) return Communicator::all_reduce_together(tensors);
+    if (tensor.is_cpu()) return Communicator::all_reduce_together(tensors, op);
     check_on_device(tensor);
     LARGO_CHECK(tensor.scalar_type() == tensors[0].scalar_type(),
                 at::toString(tensor.scalar_type()), " together with ",

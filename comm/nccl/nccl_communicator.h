@@ -47,7 +47,7 @@ class NcclCommunicator final : public Communicator {
   bool is_asynchronous() const override { return true; }
   at::Tensor allocate(int64_t elements, at::ScalarType dtype) override;
   Work all_reduce(at::Tensor tensor, ReduceOp op) override;
-  Work all_reduce_together(const std::vector<at::Tensor>& tensors) override;
+  Work all_reduce_together(const std::vector<at::Tensor>& tensors, ReduceOp op) override;
   void broadcast(at::Tensor tensor, int root) override;
   at::Tensor all_gather(const at::Tensor& tensor) override;
   void barrier() override;

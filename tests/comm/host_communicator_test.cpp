@@ -129,6 +129,39 @@ TEST(HostCommunicator, KeepsTheOrderOfCallsOfAllKinds) {
   }
 }
 
+// By the definition.
+at::Tensor tree_of(std::vector<at::Tensor> leaves) {
+  while (leaves.size() % 2 == 0) {
+    for (size_t i = 0; 2 * i < leaves.size(); ++i) leaves[i] = leaves[2 * i] + leaves[2 * i + 1];
+    leaves.resize(leaves.size() / 2);
+  }
+  at::Tensor sum = leaves[0].clone();
+  for (size_t i = 1; i < leaves.size(); ++i) sum += leaves[i];
+  return sum;
+}
+
+TEST(HostCommunicator, TreeSumsAreThoseOfTheTreeHoweverTheyTravel) {
+  const HostSetup setups[] = {
+      {}, {.asynchronous = true}, {.shared_memory = false}, {.node = rank() % 2}};
+  for (const HostSetup& setup : setups) {
+    const auto world = make(setup);
+    for (const int64_t elements : {int64_t{0}, int64_t{1}, int64_t{100}, int64_t{123457},
+                                   ranks() <= 2 ? int64_t{4200003} : int64_t{4001}}) {
+      at::manual_seed(static_cast<uint64_t>(rank()) + 1);
+      const at::Tensor values = at::randn({elements}) * at::randn({elements}).exp();
+      const at::Tensor expected = tree_of(world->all_gather(values).unbind());
+      for (const Where where : kPlaces) {
+        const at::Tensor mine = memory(*world, elements, at::kFloat, where);
+        mine.copy_(values);
+        world->all_reduce(mine, ReduceOp::kTreeSum).wait();
+        EXPECT_TRUE(at::equal(mine, expected)) << elements << " elements";
+      }
+    }
+    at::Tensor narrow = at::ones({3}, at::kBFloat16);
+    EXPECT_THROW(world->all_reduce(narrow, ReduceOp::kTreeSum), Error);
+  }
+}
+
 TEST(HostCommunicator, BitsAreThoseOfTheOrderOfTheRanks) {
   const auto world = make({});
   for (const int64_t elements : {100, 123457}) {

@@ -8,8 +8,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace largo::comm {
@@ -35,7 +38,30 @@ uint16_t narrow(float value) {
 }
 
 template <class T>
+T tree_reference(std::vector<T> leaves) {
+  const auto plus = [](T a, T b) {
+    if constexpr (std::is_integral_v<T>) {
+      return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+    } else {
+      return a + b;
+    }
+  };
+  while (leaves.size() % 2 == 0) {
+    for (size_t k = 0; 2 * k < leaves.size(); ++k) {
+      leaves[k] = plus(leaves[2 * k], leaves[2 * k + 1]);
+    }
+    leaves.resize(leaves.size() / 2);
+  }
+  return std::accumulate(leaves.begin() + 1, leaves.end(), leaves[0], plus);
+}
+
+template <class T>
 T reference(WindowOp op, const std::vector<std::vector<T>>& inputs, size_t i) {
+  if (op == WindowOp::kTreeSum) {
+    std::vector<T> leaves;
+    for (const auto& input : inputs) leaves.push_back(input[i]);
+    return tree_reference(std::move(leaves));
+  }
   T result = inputs[0][i];
   for (size_t k = 1; k < inputs.size(); ++k) {
     const T next = inputs[k][i];
@@ -86,8 +112,8 @@ void check(WindowType type, WindowOp op, const std::vector<std::vector<T>>& inpu
 
 template <class T, class Make>
 void check_all(WindowType type, const Make& make) {
-  for (const WindowOp op : {WindowOp::kSum, WindowOp::kMax}) {
-    for (const size_t ranks : {1u, 2u, 3u, 4u, 8u}) {
+  for (const WindowOp op : {WindowOp::kSum, WindowOp::kMax, WindowOp::kTreeSum}) {
+    for (const size_t ranks : {1u, 2u, 3u, 4u, 8u, 12u, 40u}) {
       for (const size_t n : {0u, 1u, 7u, 64u, 511u, 512u, 1025u, 5000u}) {
         std::vector<std::vector<T>> inputs(ranks, std::vector<T>(n));
         for (auto& input : inputs) {

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
+
+#include "comm/base/tree_order.h"
 
 namespace largo {
 namespace {
@@ -105,6 +108,74 @@ TEST(BatchPlan, SameSamplesPerStepAtAnyWorld) {
       }
     }
   }
+}
+
+BatchPlan::Inputs with_workers(int64_t workers, BatchPlan::Inputs in) {
+  in.virtual_workers = workers;
+  return in;
+}
+
+TEST(BatchPlan, VirtualWorkersHaveTheSameSamplesAtEveryWorld) {
+  for (const LastBatch last : {LastBatch::kDrop, LastBatch::kWrap}) {
+    for (const int64_t workers : {1, 8, 12, 24}) {
+      const BatchPlan alone(with_workers(workers, inputs({.global = 72}, 1, 250, last)));
+      if (72 % workers != 0) continue;
+      EXPECT_EQ(alone.accumulation(), workers);
+      for (const int64_t world : comm::tree_worlds(workers)) {
+        const BatchPlan plan(with_workers(workers, inputs({.global = 72}, world, 250, last)));
+        EXPECT_EQ(plan.micro_batch(), 72 / workers);
+        EXPECT_EQ(plan.accumulation(), workers / world);
+        for (int64_t step = 0; step < plan.total_steps(); ++step) {
+          for (int64_t worker = 0; worker < workers; ++worker) {
+            const SampleSpan part =
+                plan.part(step, worker % plan.accumulation(), worker / plan.accumulation());
+            EXPECT_EQ(part, alone.part(step, worker, 0));
+            EXPECT_EQ(part.count, 72 / workers);
+          }
+        }
+      }
+      for (int64_t world = 1; world <= 30; ++world) {
+        const auto legal = comm::tree_worlds(workers);
+        const bool is_legal = std::find(legal.begin(), legal.end(), world) != legal.end();
+        EXPECT_EQ(first_problem(with_workers(workers, inputs({.global = 72}, world))).empty(),
+                  is_legal);
+      }
+    }
+  }
+  const BatchPlan plan(with_workers(8, inputs({.global = 64}, 2)));
+  EXPECT_EQ(plan.describe(), "64 = 2 ranks x 4 virtual workers x 8");
+  EXPECT_EQ(BatchPlan(with_workers(8, inputs({.per_rank = 8, .micro = 8}, 8))).describe(),
+            "64 = 8 ranks x 1 virtual worker x 8");
+}
+
+TEST(BatchPlan, RefusesUnequalVirtualWorkers) {
+  const auto problem = [](int64_t workers, BatchOptions batch, int64_t world,
+                          LastBatch last = LastBatch::kDrop) {
+    return first_problem(with_workers(workers, inputs(batch, world, 60000, last)));
+  };
+  EXPECT_EQ(
+      problem(8, {.global = 64}, 3),
+      "run.virtual_workers: 8 workers are summed in a binary tree, which 3 ranks cannot share "
+      "out; legal: one of 1, 2, 4, 8 ranks, or run.virtual_workers: 6 or 12");
+  EXPECT_THAT(problem(24, {.global = 72}, 2), HasSubstr("legal: one of 1, 3, 6, 12, 24 ranks, or "
+                                                        "run.virtual_workers: 16 or 32"));
+  EXPECT_THAT(problem(8, {.global = 64}, 16), HasSubstr("8 ranks, or run.virtual_workers: 16"));
+  EXPECT_THAT(problem(1, {.global = 64}, 2), HasSubstr("legal: 1 rank, or"));
+  EXPECT_EQ(
+      problem(8, {.global = 100}, 2),
+      "batch.global: a global batch of 100 has no equal parts for 8 virtual workers; legal: a "
+      "global batch of 96 or 104");
+  EXPECT_THAT(problem(8, {.per_rank = 3}, 2), HasSubstr("batch.per_rank: a global batch of 6"));
+  EXPECT_EQ(problem(8, {.global = 64, .micro = 16}, 2),
+            "batch.micro: micro 16 is not the 8 samples of each of 8 virtual workers (batch.global "
+            "64); legal: micro 8, or run.virtual_workers: 4");
+  EXPECT_EQ(problem(8, {.global = 64, .max_micro = 3}, 2),
+            "batch.max_micro: max_micro 3 is less than the 8 samples of each of 8 virtual workers "
+            "(batch.global 64); legal: at least 8, or run.virtual_workers: 32");
+  EXPECT_EQ(problem(8, {.global = 64, .max_micro = 9}, 2), "");
+  EXPECT_THAT(problem(8, {.global = 64}, 2, LastBatch::kKeep),
+              HasSubstr("train.last_batch: keep ends every epoch with a step of 32 samples"));
+  EXPECT_EQ(problem(8, {.global = 96}, 2, LastBatch::kKeep), "");  // no shorter step: 60000 / 96
 }
 
 TEST(BatchPlan, LastBatches) {

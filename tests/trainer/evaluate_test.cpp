@@ -63,5 +63,35 @@ TEST(Evaluate, CountsEachSampleOnceAtAnyWorld) {
   }
 }
 
+TEST(Evaluate, OfVirtualWorkersHasTheSameBitsAtEveryWorld) {
+  torch::set_num_threads(1);
+  data::DataOptions options;
+  options.kind = "synthetic";
+  options.shape = {1, 4, 4};
+  options.limit = 10;
+  data::DataCatalog catalog;
+  data::add_builtin_data(catalog);
+  const data::Datasets sets = catalog.load(options, "", 1);
+  const data::Transform transform = {.mean = sets.mean,
+                                     .std = sets.std,
+                                     .dtype = torch::kFloat,
+                                     .framing = data::eval_framing(options, sets.val->shape())};
+  comm::SelfCommunicator alone;
+  Pixels model;
+  const EvalResult expected =
+      evaluate(model, *sets.val, transform, 7, 0, alone, nullptr, {}, /*virtual_workers=*/24);
+  for (const int ranks : {3, 6, 12, 24}) {
+    comm::spawn_ranks(ranks, [&](comm::Communicator& world) {
+      Pixels of_rank;
+      const EvalResult result =
+          evaluate(of_rank, *sets.val, transform, 7, 1, world, nullptr, {}, 24);
+      if (result.samples != expected.samples || result.loss != expected.loss ||
+          result.top1 != expected.top1 || result.confidence != expected.confidence) {
+        throw std::runtime_error(concat("another result on ", ranks, " ranks"));
+      }
+    });
+  }
+}
+
 }  // namespace
 }  // namespace largo

@@ -15,6 +15,7 @@
 #include "trainer/optim/lr_schedule.h"
 #include "trainer/optim/make_controller.h"
 #include "trainer/trainer.h"
+#include "trainer/worker_sums.h"
 
 namespace largo::test {
 
@@ -51,7 +52,8 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
                         .last_batch = options.last_batch,
                         .length = {static_cast<double>(options.steps), Duration::Unit::kSteps},
                         .world = world.size(),
-                        .train_samples = options.train_samples});
+                        .train_samples = options.train_samples,
+                        .virtual_workers = options.virtual_workers});
 
   nn::ModelCatalog models;
   nn::add_builtin_models(models);
@@ -77,7 +79,8 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
         comm::ReducerOptions{.bucket_bytes = options.bucket_bytes,
                              .first_bucket_bytes = options.bucket_bytes,
                              .overlap = options.overlap,
-                             .sum_squares = shows_noise(plan)});
+                             .sum_squares = shows_noise(plan),
+                             .leaves = plan.virtual_workers() / plan.world()});
   };
   optim::LrOptions lr_options;
   lr_options.base = options.lr;
@@ -165,8 +168,8 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
   Trainer trainer(parts(plan, *reducer, *controller), RunState{});
   for (int64_t step = 0; step < options.steps; ++step) {
     const StepResult of_step = trainer.train_step(step);
-    torch::Tensor loss_sum = of_step.loss_sum.to(torch::kDouble).view({1});
-    world.all_reduce(loss_sum).wait();
+    const torch::Tensor loss_sum = sum_over_ranks(of_step.loss_sum.to(torch::kDouble).unsqueeze(0),
+                                                  plan.virtual_workers() > 0, world);
     result.losses.push_back(loss_sum.item<double>() /
                             static_cast<double>(plan.samples_in_step(step)));
     result.grad_norms.push_back(of_step.grad_norm.item<double>());

@@ -27,6 +27,7 @@ struct ToyOptions {
   nn::NormOptions norm = {.kind = nn::NormKind::kGroup};
   bool norm_given = true;  // mlp and lenet take none
   BatchOptions batch = {};
+  int64_t virtual_workers = 0;
   Precision precision = Precision::kFloat64;
   LastBatch last_batch = LastBatch::kWrap;
   int64_t steps = 5;

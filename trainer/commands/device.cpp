@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -43,8 +44,10 @@ int set_up_threads(const comm::MpiSession& session, const RunOptions& options) {
   const auto masks = session.node_all_gather(comm::cpu_mask());
   int threads =
       options.threads ? static_cast<int>(*options.threads) : comm::threads_per_rank(masks);
-  // The same on all nodes: the number of threads enters the bits.
-  if (!options.threads) {
+  // The number of threads enters the bits: the same on all nodes, or at every number of ranks.
+  if (!options.threads && options.determinism == Determinism::kWorldSize) {
+    threads = 1;
+  } else if (!options.threads) {
     for (const std::string& of_rank : session.all_gather(std::to_string(threads))) {
       threads = std::min(threads, std::stoi(of_rank));
     }
@@ -59,6 +62,29 @@ void set_up_memory_of(ChosenDevice& chosen, const comm::MpiSession& session,
                       const ProcessOptions& options) {
   comm::on_all_ranks(session,
                      [&] { chosen.memory = set_up_memory(options, chosen.device.is_cpu()); });
+}
+
+// What the environment says stays, if the promise can be kept with it.
+void set_variable(const char* name, const std::vector<std::string>& legal) {
+  const char* const given = std::getenv(name);
+  if (given == nullptr) {
+    if (setenv(name, legal.front().c_str(), /*overwrite=*/0) != 0) {
+      fail(ExitCode::kUnavailable, "setenv ", name, "=", legal.front());
+    }
+  } else if (std::find(legal.begin(), legal.end(), given) == legal.end()) {
+    fail(ExitCode::kConfig, "run.determinism: run needs ", name, "=", legal.front(),
+         ", and the environment says ", given);
+  }
+}
+
+// Before cuBLAS and NCCL read the environment. LibTorch then refuses kernels whose bits vary.
+void make_gpu_deterministic() {
+  set_variable("CUBLAS_WORKSPACE_CONFIG", {":4096:8", ":16:8"});
+  set_variable("NCCL_NVLS_ENABLE", {"0"});  // sums in the switch vary from call to call
+  at::Context& context = at::globalContext();
+  context.setDeterministicAlgorithms(true, /*warn_only=*/false);
+  context.setDeterministicFillUninitializedMemory(false);
+  context.setDeterministicCuDNN(true);
 }
 
 }  // namespace
@@ -81,13 +107,15 @@ ChosenDevice set_up_device(const comm::MpiSession& session, const RunOptions& op
   chosen.device = torch::Device(torch::kCUDA, static_cast<at::DeviceIndex>(index));
   set_up_memory_of(chosen, session, options.process);
   chosen.threads = set_up_threads(session, options);
+  const bool deterministic = options.determinism == Determinism::kRun;
   comm::on_all_ranks(session, [&] {
+    if (deterministic) make_gpu_deterministic();
     comm::gpu_libraries();  // that they fit together
     comm::try_gpu(index, view);
   });
   chosen.name = concat("cuda:", index, " ", gpu.name);
-  // cuDNN tries its algorithms on each new shape and keeps the fastest.
-  at::globalContext().setBenchmarkCuDNN(true);
+  // cuDNN tries its algorithms on each new shape and keeps the fastest, which may vary.
+  at::globalContext().setBenchmarkCuDNN(!deterministic);
   at::globalContext().setAllowTF32CuDNN(options.tf32);
   at::globalContext().setAllowTF32CuBLAS(options.tf32);
   return chosen;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/base/as_agreed.h"
+#include "comm/base/cpu_isa.h"
 #include "comm/base/error.h"
 #include "trainer/checkpoint/weights.h"
 #include "trainer/commands/build_info.h"
@@ -111,6 +112,19 @@ void check_data(const std::string& where, const RunIdentity& before, const RunId
        "'checkpoint.allow=[data.path]'");
 }
 
+// What a promise of the same bits at any world rests on.
+void check_numerics(const std::string& where, const RunIdentity& before, const RunIdentity& now,
+                    const config::RunConfig& config) {
+  if (config.run.determinism != Determinism::kWorldSize || before.numerics == now.numerics ||
+      is_allowed(config, "run.determinism")) {
+    return;
+  }
+  fail(ExitCode::kConfig, where, " was trained by ", before.numerics, "; this is ", now.numerics,
+       ". Under run.determinism: world_size threads per rank (run.threads), instruction set and "
+       "versions stay as they were, because bits depend on them. To go on with others all the "
+       "same, add: 'checkpoint.allow=[run.determinism]'");
+}
+
 // The checkpoint to go on from: what checkpoint.resume names, or the newest undamaged one.
 std::optional<checkpoint::LoadedState> load_checkpoint(const checkpoint::CheckpointOptions& options,
                                                        checkpoint::Checkpointer& checkpoints) {
@@ -127,7 +141,8 @@ RunIdentity identity_of(const Training& training, const comm::MpiSession& sessio
   const bool takes_statistics = training.learner.statistics.pending().numel() > 0;
   const std::string numerics =
       concat(version(), ' ', commit(), ", LibTorch ", metrics::torch_version(), ", ",
-             metrics::cpu_capability(), ", ", training.run.device.threads, " threads, ",
+             metrics::cpu_capability(), ", own kernels ", to_string(best_cpu_isa()), ", ",
+             training.run.device.threads, " threads, ",
              training.run.device.device.is_cpu() ? "CPU" : training.run.device.name);
   return {.world = plan.world(),
           .global_batch = plan.global_batch(),
@@ -165,12 +180,14 @@ From restore(const RunIdentity& identity, checkpoint::Checkpointer& checkpoints,
     refuse_other_trajectory(found, saved.values, now, /*all=*/false);
     check_batch(found, from.state.identity, identity, now);
     check_data(found, from.state.identity, identity, now);
+    check_numerics(found, from.state.identity, identity, now);
     checkpoint::copy_into(training.learner.model_state(), loaded->model, found);
     checkpoint::copy_into(training.learner.optimizer_state(), loaded->optimizer, found);
     controller.restore(from.state.lr_state);
   });
   const RunIdentity& before = from.state.identity;
-  if (before.numerics != identity.numerics || before.world != identity.world) {
+  const bool any_world = now.run.determinism == Determinism::kWorldSize;
+  if (before.numerics != identity.numerics || (before.world != identity.world && !any_world)) {
     log.note(concat(
         "the last bits of what follows may differ from a run that goes through: ", before.world,
         " ranks, ", before.numerics, " -> ", identity.world, " ranks, ", identity.numerics));

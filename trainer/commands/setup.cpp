@@ -17,6 +17,7 @@
 #include "trainer/commands/agree_at_start.h"
 #include "trainer/data/memory_cache.h"
 #include "trainer/data/stage.h"
+#include "trainer/determinism.h"
 #include "trainer/gradient_monitor.h"
 #include "trainer/nn/state.h"
 #include "trainer/optim/scaling.h"
@@ -213,6 +214,7 @@ BatchPlan schedule_clock(BatchPlan::Inputs inputs, const optim::LrOptions& lr) {
   if (lr.scaling == optim::ScalingRule::kAdaScale) {
     inputs.batch = {.global = lr.base_batch};
     inputs.world = 1;
+    inputs.virtual_workers = 0;
   }
   return BatchPlan(inputs);
 }
@@ -227,7 +229,8 @@ Prepared prepare(const config::LoadedConfig& config, const Catalogs& catalogs,
                               .last_batch = values.train.last_batch,
                               .length = values.train.length,
                               .world = world,
-                              .train_samples = info.train_samples};
+                              .train_samples = info.train_samples,
+                              .virtual_workers = virtual_workers(values.run)};
   std::vector<OptionProblem> problems = BatchPlan::check(inputs);
   for (OptionProblem& problem : catalogs.models.check(model_spec(config, info))) {
     problems.push_back(std::move(problem));

@@ -6,6 +6,7 @@
 #include "comm/agree.h"
 #include "comm/base/error.h"
 #include "trainer/commands/agree_at_start.h"
+#include "trainer/determinism.h"
 
 namespace largo::commands {
 
@@ -57,7 +58,10 @@ RunInput read_run(const comm::MpiSession& session, Log& log, const ConfigArgumen
   config::LoadedConfig config = load_on_all_ranks(session, log, arguments);
   const config::RunConfig& values = config.values;
   ChosenDevice device = set_up_device(session, values.run, log);
-  const auto unfit = comm::check(values.comm, /*on_gpus=*/!device.device.is_cpu());
+  auto unfit = comm::check(values.comm, /*on_gpus=*/!device.device.is_cpu());
+  for (OptionProblem& problem : check_determinism_on(values.run, !device.device.is_cpu())) {
+    unfit.push_back(std::move(problem));
+  }
   if (!unfit.empty()) throw config.error(unfit);
 
   Catalogs catalogs = make_catalogs();
@@ -97,6 +101,7 @@ Training::Training(const RunInput& the_run, const comm::MpiSession& the_session,
 
 comm::GradientReducer Training::make_reducer(const std::vector<int64_t>& order) {
   const comm::CommOptions& options = run.config.values.comm;
+  const BatchPlan& plan = run.prepared.plan;
   return comm::GradientReducer(learner.parameters, learner.statistics.pending(), *groups.world,
                                {.bucket_bytes = options.bucket_bytes,
                                 .first_bucket_bytes = options.first_bucket_bytes,
@@ -106,7 +111,8 @@ comm::GradientReducer Training::make_reducer(const std::vector<int64_t>& order) 
                                 .wire_dtype = wire_dtype(options.dtype),
                                 .verify_steps = options.verify_steps,
                                 .check = groups.check.get(),
-                                .sum_squares = sums_squares(run.config.values, run.prepared.plan)});
+                                .sum_squares = sums_squares(run.config.values, run.prepared.plan),
+                                .leaves = plan.virtual_workers() / plan.world()});
 }
 
 Trainer::Parts Training::parts(comm::GradientReducer& reducer, optim::LrController& lr,

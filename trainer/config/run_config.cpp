@@ -5,6 +5,7 @@
 
 #include "comm/base/suggest.h"
 #include "trainer/config/key_tree.h"
+#include "trainer/determinism.h"
 #include "trainer/optim/scaling.h"
 
 namespace largo::config {
@@ -57,7 +58,8 @@ std::vector<OptionProblem> check(const RunConfig& config) {
   std::vector<OptionProblem> all = check_allowed(config);
   for (auto& found : {check(config.run.process), check(config.data), check(config.model),
                       check(config.batch), check(config.optimizer), check(config.lr),
-                      optim::check_scaling(config.lr, config.optimizer), check(config.train)}) {
+                      optim::check_scaling(config.lr, config.optimizer), check(config.train),
+                      check_determinism(config.run, config.model.norm, config.comm)}) {
     all.insert(all.end(), found.begin(), found.end());
   }
   return all;

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -105,7 +106,14 @@ std::string cpu_model() {
   return uname(&machine) == 0 ? machine.machine : "unknown";
 }
 
-std::string cpu_capability() { return at::get_cpu_capability(); }
+std::string cpu_capability() {
+  std::string capability = at::get_cpu_capability();
+  for (const char* const variable : {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"}) {
+    const char* const limit = std::getenv(variable);
+    if (limit != nullptr) capability.append(", ").append(variable).append("=").append(limit);
+  }
+  return capability;
+}
 
 std::string to_json(const RunEnvironment& environment) {
   Json libraries = Json::object();

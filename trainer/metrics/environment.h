@@ -18,7 +18,9 @@ std::vector<LoadedLibrary> loaded_libraries();
 std::string torch_version();  // of the headers that Largo was compiled with
 std::string compiler();       // "g++ 12.2.0"
 std::string cpu_model();  // "Intel(R) Xeon(R) …"; the machine's architecture where it has no name
-std::string cpu_capability();  // the instruction set that ATen's kernels use: "AVX2", "AVX512", …
+// The instruction set that ATen's kernels use, "AVX2" or "AVX512", and oneDNN's limit where the
+// environment sets one.
+std::string cpu_capability();
 
 struct RankEnvironment {
   std::string host = {};

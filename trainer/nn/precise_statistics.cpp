@@ -11,6 +11,7 @@ PreciseStatistics::PreciseStatistics(Model& model) : layers_(batch_norms_of(mode
 
 void PreciseStatistics::begin() {
   remembered_.clear();
+  workers_.clear();
   for (BatchNorm* const layer : layers_) {
     remembered_.push_back(layer->running_mean.clone());
     remembered_.push_back(layer->running_var.clone());
@@ -18,16 +19,30 @@ void PreciseStatistics::begin() {
   }
 }
 
-void PreciseStatistics::finish(comm::Communicator& world) {
+void PreciseStatistics::next_worker() {
   if (empty()) return;
-  std::vector<torch::Tensor> mine;  // of each layer: count, means, variances
+  workers_.push_back(collected());
+  for (BatchNorm* const layer : layers_) layer->start_collecting();
+}
+
+// Of each layer: count, means, variances.
+torch::Tensor PreciseStatistics::collected() const {
+  std::vector<torch::Tensor> mine;
+  mine.reserve(3 * layers_.size());
   for (BatchNorm* const layer : layers_) {
     const Moments moments = layer->stop_collecting();
     mine.push_back(torch::full({1}, moments.count, moments.mean.options()));
     mine.push_back(moments.mean);
     mine.push_back(moments.variance);
   }
-  const torch::Tensor all = world.all_gather(torch::cat(mine));  // [ranks, values]
+  return torch::cat(mine);
+}
+
+void PreciseStatistics::finish(comm::Communicator& world) {
+  if (empty()) return;
+  workers_.push_back(collected());
+  const torch::Tensor all =
+      world.all_gather(torch::stack(workers_)).flatten(0, 1);  // [ranks x workers, values]
 
   const torch::NoGradGuard no_grad;
   int64_t offset = 0;
@@ -40,7 +55,7 @@ void PreciseStatistics::finish(comm::Communicator& world) {
     const int64_t channels = layer->running_mean.numel();
     const torch::Tensor gathered = next(1).to(torch::kCPU, torch::kInt64).contiguous();
     const std::vector<int64_t> counts(gathered.const_data_ptr<int64_t>(),
-                                      gathered.const_data_ptr<int64_t>() + world.size());
+                                      gathered.const_data_ptr<int64_t>() + gathered.numel());
     const torch::Tensor means = next(channels);
     const Moments pooled = pool(counts, means, next(channels));
     if (pooled.count == 0) continue;

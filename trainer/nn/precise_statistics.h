@@ -27,6 +27,11 @@ class PreciseStatistics {
   // Remembers the buffers; from here to finish() training forwards do not deposit.
   void begin();
 
+  // From here on the forward passes are another virtual worker's, the same number of them on every
+  // rank: the moments of each are taken apart and pooled by finish() in the order of ranks and
+  // workers, so that the bits do not depend on how workers lie on ranks.
+  void next_worker();
+
   // One collective of the ranks of `world`, after which all have the same bits. A layer that saw no
   // values on any rank keeps its buffers; num_batches_tracked is as before.
   void finish(comm::Communicator& world);
@@ -35,8 +40,11 @@ class PreciseStatistics {
   void restore();
 
  private:
+  torch::Tensor collected() const;
+
   std::vector<BatchNorm*> layers_;
   std::vector<torch::Tensor> remembered_;  // mean and variance of each layer
+  std::vector<torch::Tensor> workers_;     // of those before the present one: count, means, …
 };
 
 }  // namespace largo::nn
