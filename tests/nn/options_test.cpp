@@ -68,9 +68,10 @@ TEST_F(NnOptionsTest, RefusesOthers) {
   EXPECT_THAT(set("loss.label_smoothing", "-0.1"), Optional(HasSubstr("between 0 and 1")));
 }
 
-TEST_F(NnOptionsTest, EveryKeyAltersTheTrajectoryAndOnlyTheNameIsRequired) {
+TEST_F(NnOptionsTest, EveryKeyButFusedAltersTheTrajectoryAndOnlyTheNameIsRequired) {
   for (const Option& option : table_.options()) {
-    EXPECT_EQ(option.info.effect, Effect::kTrajectory) << option.key;
+    const Effect effect = option.key == "model.fused" ? Effect::kSpeed : Effect::kTrajectory;
+    EXPECT_EQ(option.info.effect, effect) << option.key;
     EXPECT_EQ(option.info.required, option.key == "model.name") << option.key;
     EXPECT_FALSE(option.info.description.empty()) << option.key;
   }

@@ -19,14 +19,17 @@ BatchNorm::BatchNorm(const NormOptions& options, int64_t channels)
       num_batches_tracked(register_buffer("num_batches_tracked", torch::zeros({}, torch::kInt64))),
       momentum_(options.momentum) {}
 
-torch::Tensor BatchNorm::forward(const torch::Tensor& x, const StepContext& context) {
+torch::Tensor BatchNorm::apply(const torch::Tensor& x, const StepContext& context,
+                               const Epilogue& then) {
   if (context.training) {
     if (collected_) collect(x);
-    return forward_training(x, context);
+    return forward_training(x, context, then);
   }
-  if (x.size(0) == 0) return forward_empty(x);
-  return at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/false, momentum_,
-                        epsilon(), /*cudnn_enabled=*/true);
+  if (x.size(0) == 0) return follow(forward_empty(x), then);
+  if (fuses(x)) return fused_affine(x, running_mean, running_var, weight, bias, epsilon(), then);
+  return follow(at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/false,
+                               momentum_, epsilon(), /*cudnn_enabled=*/true),
+                then);
 }
 
 void BatchNorm::deposit_into(torch::Tensor mean, torch::Tensor variance) {
@@ -91,8 +94,15 @@ void BatchNorm::to(torch::Dtype dtype, bool non_blocking) {
   num_batches_tracked.set_data(num_batches_tracked.to(torch::kInt64));
 }
 
-torch::Tensor RankBatchNorm::forward_training(const torch::Tensor& x, const StepContext& context) {
-  if (x.size(0) == 0) return forward_empty(x);
+torch::Tensor RankBatchNorm::forward_training(const torch::Tensor& x, const StepContext& context,
+                                              const Epilogue& then) {
+  if (x.size(0) == 0) return follow(forward_empty(x), then);
+  if (fuses(x)) {
+    const SetStatistics statistics = fused_statistics(x, x.size(0));
+    deposit(statistics.mean[0], statistics.variance[0] * unbiased_factor(statistics.counts[0]),
+            x.size(0), context);
+    return fused_normalize(x, x.size(0), statistics, weight, bias, epsilon(), then);
+  }
   // With momentum 1 the kernel leaves the batch's own mean and unbiased variance in these.
   const torch::Tensor mean = torch::zeros_like(running_mean);
   const torch::Tensor variance = torch::zeros_like(running_mean);
@@ -100,16 +110,27 @@ torch::Tensor RankBatchNorm::forward_training(const torch::Tensor& x, const Step
                                          /*momentum=*/1, epsilon(), /*cudnn_enabled=*/true);
   const bool one_value = x.numel() == x.size(1);  // whose unbiased variance is 0 / 0
   deposit(mean, one_value ? torch::zeros_like(variance) : variance, x.size(0), context);
-  return y;
+  return follow(y, then);
 }
 
 GhostBatchNorm::GhostBatchNorm(const NormOptions& options, int64_t channels)
     : BatchNorm(options, channels), virtual_batch_(options.virtual_batch) {}
 
-torch::Tensor GhostBatchNorm::forward_training(const torch::Tensor& x, const StepContext& context) {
-  if (x.size(0) == 0) return forward_empty(x);
+torch::Tensor GhostBatchNorm::forward_training(const torch::Tensor& x, const StepContext& context,
+                                               const Epilogue& then) {
+  if (x.size(0) == 0) return follow(forward_empty(x), then);
+  if (fuses(x)) {
+    const SetStatistics statistics = fused_statistics(x, virtual_batch_);
+    deposit_sets(statistics, x, context);
+    return fused_normalize(x, virtual_batch_, statistics, weight, bias, epsilon(), then);
+  }
   const SampleSets sets = make_sets(x, virtual_batch_);
-  const SetStatistics& statistics = sets.statistics;
+  deposit_sets(sets.statistics, x, context);
+  return follow(normalize(x, sets, sets.statistics, weight, bias, epsilon()), then);
+}
+
+void GhostBatchNorm::deposit_sets(const SetStatistics& statistics, const torch::Tensor& x,
+                                  const StepContext& context) {
   // The mean of the virtual batches' statistics, by their samples.
   std::vector<double> mean_shares, variance_shares;
   for (const int64_t count : statistics.counts) {
@@ -121,7 +142,6 @@ torch::Tensor GhostBatchNorm::forward_training(const torch::Tensor& x, const Ste
   };
   deposit(weighted(mean_shares, statistics.mean), weighted(variance_shares, statistics.variance),
           x.size(0), context);
-  return normalize(x, sets, statistics, weight, bias, epsilon());
 }
 
 std::vector<BatchNorm*> batch_norms_of(torch::nn::Module& model) {

@@ -23,8 +23,6 @@ class BatchNorm : public Norm {
  public:
   BatchNorm(const NormOptions& options, int64_t channels);
 
-  torch::Tensor forward(const torch::Tensor& x, const StepContext& context) final;
-
   // Where training forwards add their statistics, [channels] each; without a call they add none.
   void deposit_into(torch::Tensor mean, torch::Tensor variance);
 
@@ -47,12 +45,15 @@ class BatchNorm : public Norm {
   torch::Tensor num_batches_tracked;  // int64 scalar
 
  protected:
-  virtual torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context) = 0;
+  virtual torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context,
+                                         const Epilogue& then) = 0;
 
   void deposit(const torch::Tensor& mean, const torch::Tensor& unbiased_variance,
                int64_t rank_samples, const StepContext& context);
 
  private:
+  torch::Tensor apply(const torch::Tensor& x, const StepContext& context,
+                      const Epilogue& then) final;
   void collect(const torch::Tensor& x);
 
   double momentum_;
@@ -67,7 +68,8 @@ class RankBatchNorm final : public BatchNorm {
   using BatchNorm::BatchNorm;
 
  private:
-  torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context) override;
+  torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context,
+                                 const Epilogue& then) override;
 };
 
 // Statistics of each `virtual_batch` consecutive samples of this rank's micro-batch; the last
@@ -77,7 +79,10 @@ class GhostBatchNorm final : public BatchNorm {
   GhostBatchNorm(const NormOptions& options, int64_t channels);
 
  private:
-  torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context) override;
+  torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context,
+                                 const Epilogue& then) override;
+  void deposit_sets(const SetStatistics& statistics, const torch::Tensor& x,
+                    const StepContext& context);
 
   int64_t virtual_batch_;
 };

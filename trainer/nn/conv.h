@@ -49,6 +49,10 @@ struct ConvNorm {
   torch::Tensor forward(const torch::Tensor& x, const StepContext& context) const {
     return norm->forward(conv->forward(x), context);
   }
+  torch::Tensor forward_relu(const torch::Tensor& x, const StepContext& context,
+                             const torch::Tensor& residual = {}) const {
+    return norm->forward_relu(conv->forward(x), context, residual);
+  }
 };
 
 // Registers the two with `parent`; options.weight_standardization is for the convolution.

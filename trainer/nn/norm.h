@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "comm/communicator.h"
+#include "trainer/nn/fused_norm.h"
 #include "trainer/nn/options.h"
 #include "trainer/nn/step_context.h"
 
@@ -20,28 +21,50 @@ class Norm : public torch::nn::Module {
   Norm(const NormOptions& options, int64_t channels);
 
   // Of x's dtype, in x's memory format. The caller may change it in place.
-  virtual torch::Tensor forward(const torch::Tensor& x, const StepContext& context) = 0;
+  torch::Tensor forward(const torch::Tensor& x, const StepContext& context) {
+    return apply(x, context, {});
+  }
+
+  // relu(forward(x) + residual), without the sum where residual is undefined. Not to be changed in
+  // place where there is one.
+  torch::Tensor forward_relu(const torch::Tensor& x, const StepContext& context,
+                             const torch::Tensor& residual = {}) {
+    return apply(x, context, {.relu = true, .residual = residual});
+  }
 
   torch::Tensor weight;  // [channels]; undefined without affine
   torch::Tensor bias;    // [channels]; undefined without affine
 
  protected:
+  virtual torch::Tensor apply(const torch::Tensor& x, const StepContext& context,
+                              const Epilogue& then) = 0;
+
   // What forward returns for zero images, with x, weight and bias in its graph.
   torch::Tensor forward_empty(const torch::Tensor& x) const;
+
+  // Whether the options and the tensors are for the operations of fused_norm.h.
+  bool fuses(const torch::Tensor& x) const;
 
   double epsilon() const { return epsilon_; }
 
  private:
   double epsilon_;
+  bool fused_;
 };
+
+// By plain operations, which change y in place: what follows the normalization y.
+torch::Tensor follow(torch::Tensor y, const Epilogue& then);
 
 // Over (channels / groups, height, width) of each image.
 class GroupNorm final : public Norm {
  public:
   GroupNorm(const NormOptions& options, int64_t channels, int64_t groups);
-  torch::Tensor forward(const torch::Tensor& x, const StepContext& context) override;
 
  private:
+  torch::Tensor apply(const torch::Tensor& x, const StepContext& context,
+                      const Epilogue& then) override;
+  torch::Tensor plain(const torch::Tensor& x) const;
+
   int64_t groups_;
 };
 
@@ -49,14 +72,20 @@ class GroupNorm final : public Norm {
 class InstanceNorm final : public Norm {
  public:
   using Norm::Norm;
-  torch::Tensor forward(const torch::Tensor& x, const StepContext& context) override;
+
+ private:
+  torch::Tensor apply(const torch::Tensor& x, const StepContext& context,
+                      const Epilogue& then) override;
 };
 
 // Returns its input itself; no parameters.
 class NoNorm final : public Norm {
  public:
   NoNorm(const NormOptions& options, int64_t channels);
-  torch::Tensor forward(const torch::Tensor& x, const StepContext& context) override;
+
+ private:
+  torch::Tensor apply(const torch::Tensor& x, const StepContext& context,
+                      const Epilogue& then) override;
 };
 
 // The layer that the options ask for. sync_batch normalizes over the ranks of `group`, which must

@@ -82,6 +82,11 @@ void declare_options(OptionTable& table, ModelOptions& options) {
   table.add("model.norm.affine", options.norm.affine, Range<bool>{},
             {.description = "scale and shift every channel after normalization by learned numbers",
              .applies = only(all_but_none)});
+  table.add_choice("model.fused", options.norm.fused, {{"auto", true}, {"off", false}},
+                   {.description = "normalization, sum with the shortcut and ReLU as one operation "
+                                   "(auto), where the layer is on a CPU and its images are float32 "
+                                   "or bfloat16; off: as LibTorch's own",
+                    .effect = Effect::kSpeed});
   table.add("model.weight_standardization", options.weight_standardization, Range<bool>{},
             {.description = "convolutions followed by a norm use their weights less the mean, over "
                             "the standard deviation, per output channel"});

@@ -32,6 +32,7 @@ struct NormOptions {
   double momentum = 0.1;  // of the running statistics; batch, sync_batch and ghost_batch only
   double epsilon = 1e-5;
   bool affine = true;  // one weight and bias per channel
+  bool fused = true;   // by the operations of fused_norm.h, where they can
 };
 
 constexpr int64_t kDefaultGroups = 8;

@@ -38,9 +38,9 @@ ResidualBlock::ResidualBlock(const BlockShape& shape, const ModelOptions& option
 }
 
 torch::Tensor ResidualBlock::forward(const torch::Tensor& x, const StepContext& context) const {
-  torch::Tensor y = branch_.front().forward(x, context);
-  for (size_t i = 1; i < branch_.size(); ++i) y = branch_[i].forward(y.relu_(), context);
-  return y.add_(shortcut(x, context)).relu_();
+  torch::Tensor y = x;
+  for (size_t i = 0; i + 1 < branch_.size(); ++i) y = branch_[i].forward_relu(y, context);
+  return branch_.back().forward_relu(y, context, shortcut(x, context));
 }
 
 torch::Tensor ResidualBlock::shortcut(const torch::Tensor& x, const StepContext& context) const {

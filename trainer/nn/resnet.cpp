@@ -60,7 +60,7 @@ class ResNet final : public Model {
   }
 
   torch::Tensor forward(const torch::Tensor& images, const StepContext& context) override {
-    torch::Tensor x = stem_.forward(channels_last(images), context).relu_();
+    torch::Tensor x = stem_.forward_relu(channels_last(images), context);
     if (max_pool_) x = at::max_pool2d(x, 3, 2, 1);
     for (const auto& block : blocks_) x = block->forward(x, context);
     return fc_(at::adaptive_avg_pool2d(x, {1, 1}).flatten(1));

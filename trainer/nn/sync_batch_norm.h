@@ -1,6 +1,9 @@
 // Batch normalization with statistics over the micro-batches of a group of ranks.
 #pragma once
 
+#include <cstdint>
+#include <span>
+
 #include "trainer/nn/batch_norm.h"
 
 namespace largo::nn {
@@ -22,7 +25,12 @@ class SyncBatchNorm final : public BatchNorm {
   SyncBatchNorm(const NormOptions& options, int64_t channels, comm::Communicator& group);
 
  private:
-  torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context) override;
+  torch::Tensor forward_training(const torch::Tensor& x, const StepContext& context,
+                                 const Epilogue& then) override;
+
+  // Gathers and pools one set's statistics, and deposits them.
+  SetStatistics over_group(const SetStatistics& mine, std::span<const int64_t> counts,
+                           const torch::Tensor& x, const StepContext& context);
 
   comm::Communicator& group_;
 };

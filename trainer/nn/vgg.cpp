@@ -31,7 +31,7 @@ class Vgg16 final : public Model {
   torch::Tensor forward(const torch::Tensor& images, const StepContext& context) override {
     torch::Tensor x = channels_last(images);
     for (const ConvNorm& layer : layers_) {
-      x = layer.conv ? layer.forward(x, context).relu_() : at::max_pool2d(x, 2, 2);
+      x = layer.conv ? layer.forward_relu(x, context) : at::max_pool2d(x, 2, 2);
     }
     x = at::adaptive_avg_pool2d(x, {kPooledSide, kPooledSide}).flatten(1);
     x = dropout1_->forward(fc1_(x).relu_(), context);
