@@ -12,8 +12,9 @@ namespace largo::comm {
 // from a GPU. What follows from it is decided alike everywhere, at the same step: to write a
 // checkpoint by the clock of one rank, to stop because one rank got a signal.
 //
-// A rank waits here only for one that is late by more than a step: MPI passes a reduction on while
-// it is called, which every exchange does for the two that are under way.
+// A rank waits here for one that is late by more than a step; with many ranks for one that is late
+// at all, as MPI passes a reduction of several rounds on only while it is called: each exchange
+// does that for the two that are under way.
 //
 // From one thread; other communicators may be at work meanwhile. Ranks must all destroy it after as
 // many exchanges, or none.

@@ -42,9 +42,11 @@ void handle(int signal) {
   const int kept_errno = errno;
   constexpr int64_t kSameWishNs = 1'000'000'000;
   if (!deferred.load()) {
+    const bool asked = signal == SIGUSR1 || signal == SIGUSR2;
     say(name_of_stop_signal(signal));
-    say(": stopped before training began; submit again\n");
-    ::_exit(static_cast<int>(ExitCode::kStopped));
+    say(asked ? ": stopped before training began; submit again\n"
+              : ": ended before training began\n");
+    ::_exit(asked ? static_cast<int>(ExitCode::kStopped) : 128 + signal);
   }
   int none = 0;
   if (first.compare_exchange_strong(none, signal)) {
@@ -71,6 +73,7 @@ StopSignals::StopSignals() {
   for (const int signal : kSignals) sigaddset(&action.sa_mask, signal);
   for (size_t i = 0; i < kSignals.size(); ++i) {
     LARGO_CHECK(sigaction(kSignals[i], &action, &before[i]) == 0, "sigaction(", kSignals[i], ")");
+    if (before[i].sa_handler == SIG_IGN) sigaction(kSignals[i], &before[i], nullptr);
   }
 }
 
@@ -80,6 +83,10 @@ StopSignals::~StopSignals() {
 }
 
 void StopSignals::defer() { deferred = true; }
+
+void StopSignals::ignore() {
+  for (const int signal : kSignals) ::signal(signal, SIG_IGN);
+}
 
 int StopSignals::received() const { return first.load(); }
 

@@ -106,7 +106,7 @@ LARGO_INLINE void combine_tiles(const Job& job) {
   }
 }
 
-constexpr int kMostTreeLevels = 10;
+constexpr int kMostTreeLevels = 16;
 
 // As if the inputs came one after the other; small tiles, of which one waits at every level.
 template <class Element>

@@ -18,7 +18,7 @@ const char* to_string(WindowOp op);
 
 // outputs[o][i] = inputs[0][i] + inputs[1][i] + ... in this order, or the maximum, which is NaN
 // where one of them is: the same bits whatever the instructions and however a buffer is cut up. A
-// tree sum is that of comm/base/tree_order.h with the inputs as its leaves; of at most 1024.
+// tree sum is that of comm/base/tree_order.h with the inputs as its leaves; of at most 65536.
 // bfloat16 is summed in float32 and rounded once, to nearest even. Integers wrap around.
 // At least one input; an output may be an input, and other memory must not overlap. Pointers are
 // aligned for the element.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -65,9 +66,12 @@ std::optional<Deadline> earliest_deadline(std::optional<double> time_limit_s, do
   const std::string_view text(job_end);
   double end_unix_s = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), end_unix_s);
-  if (error != std::errc() || stop != text.data() + text.size() || !(end_unix_s > 0)) {
+  const bool is_time = error == std::errc() && stop == text.data() + text.size() &&
+                       std::isfinite(end_unix_s) && end_unix_s > 0;
+  if (!is_time || end_unix_s <= unix_s) {  // as a shell has it that outlived its job
     warn(concat("SLURM_JOB_END_TIME=", text,
-                " is not a number of seconds since 1970: the end of the job is not watched"));
+                is_time ? " has passed" : " is not a number of seconds since 1970",
+                ": the end of the job is not watched"));
     return earliest;
   }
   const Deadline of_job{now_s + (end_unix_s - unix_s), "the end of the Slurm job"};

@@ -112,7 +112,9 @@ void Trainer::train_to_end() {
       evaluate_and_record(step);
     }
     if (checkpoint_times_.is_due(step, done || stopped_ != 0, agreed)) {
-      if (interval_.samples > 0 && parts_.lr.wants_losses(step, true)) record(step, result);
+      // A stop leaves no loss out of the records.
+      const bool wanted = stopped_ != 0 || parts_.lr.wants_losses(step, true);
+      if (interval_.samples > 0 && wanted) record(step, result);
       save(step);
     }
     record_written_checkpoints();
@@ -358,7 +360,9 @@ void Trainer::record_written_checkpoints() {
   while (const auto written = parts_.checkpoints.take_written()) {
     parts_.recorder.checkpoint(written->step, parts_.plan.epoch_at(written->step), written->path,
                                time_s());
-    if (parts_.stopping != nullptr) parts_.stopping->saved_in(now_s() - saving_since_s_);
+    const double since_s = saving_since_s_[written->step];
+    saving_since_s_.erase(saving_since_s_.begin(), saving_since_s_.upper_bound(written->step));
+    if (parts_.stopping != nullptr) parts_.stopping->saved_in(now_s() - since_s);
   }
 }
 
@@ -395,7 +399,7 @@ const metrics::StepTimer& Trainer::timer() {
 
 void Trainer::save(int64_t completed) {
   const double start = now_s();
-  saving_since_s_ = start;
+  if (parts_.world.rank() == 0) saving_since_s_[completed] = start;
   mark(comm::Doing::kCheckpoint);
   const comm::CallName call("checkpoint");
   // Rank 0's are saved, on behalf of all.

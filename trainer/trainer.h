@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -192,8 +193,8 @@ class Trainer {
   RankCheck rank_check_;
   CheckpointTimes checkpoint_times_;
   Wishes stopped_ = 0;
-  double saving_since_s_ = 0;
-  double started_s_;  // steady clock
+  std::map<int64_t, double> saving_since_s_;  // on rank 0, by step, until it is written
+  double started_s_;                          // steady clock
 };
 
 }  // namespace largo

@@ -22,7 +22,8 @@ at::Tensor sum_over_ranks(at::Tensor sums, bool by_worker, comm::Communicator& w
   }
   // [ranks, quantities, workers of a rank] in the order of all workers.
   const at::Tensor all = world.all_gather(sums).transpose(0, 1);
-  return all.reshape({sums.size(0), -1}).sum(1);
+  // Contiguous at every world size: the order of ATen's sum follows the strides.
+  return all.reshape({sums.size(0), -1}).contiguous().sum(1);
 }
 
 }  // namespace largo

@@ -40,8 +40,9 @@ TEST(StopSignals, TheFirstIsKept) {
 }
 
 TEST(StopSignals, BeforeTrainingTheProcessEndsToBeStartedAgain) {
-  EXPECT_EQ(exit_code_of([](StopSignals&) { ::raise(SIGTERM); }),
+  EXPECT_EQ(exit_code_of([](StopSignals&) { ::raise(SIGUSR1); }),
             static_cast<int>(ExitCode::kStopped));
+  EXPECT_EQ(exit_code_of([](StopSignals&) { ::raise(SIGTERM); }), 128 + SIGTERM);
 }
 
 TEST(StopSignals, ASecondOneEndsTheProcess) {
@@ -63,6 +64,23 @@ TEST(StopSignals, TheSameWishTwiceIsOne) {
               if (signals.received() != SIGUSR1) ::_exit(1);
             }),
             kSurvived);
+}
+
+TEST(StopSignals, NothingDisturbsTheWayOut) {
+  EXPECT_EQ(exit_code_of([](StopSignals& signals) {
+              signals.defer();
+              ::raise(SIGUSR1);
+              ::usleep(1'100'000);
+              signals.ignore();
+              ::raise(SIGTERM);
+            }),
+            kSurvived);
+}
+
+TEST(StopSignals, WhatWasIgnoredStaysIgnored) {
+  ::signal(SIGINT, SIG_IGN);
+  EXPECT_EQ(exit_code_of([](StopSignals&) { ::raise(SIGINT); }), kSurvived);
+  ::signal(SIGINT, SIG_DFL);
 }
 
 TEST(StopSignals, HandlersAreAsBeforeInTheEnd) {

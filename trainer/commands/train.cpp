@@ -210,6 +210,7 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session,
     log.note(concat("stopped by ", reason_of_stop(trainer.stopped(), stopping, signals, session),
                     ": the checkpoint of step ", trainer.completed(), " is in ",
                     (directory / "checkpoints").string(), "; the same command goes on from there"));
+    signals.ignore();
     return static_cast<int>(ExitCode::kStopped);
   }
   if (session.rank() == 0) std::printf("%s\n", directory.c_str());
