@@ -2,8 +2,6 @@
 
 #include <ATen/Functions.h>
 
-#include <cmath>
-
 #include "comm/base/error.h"
 
 namespace largo {
@@ -14,13 +12,6 @@ constexpr const char* kAdvice =
     "a lower lr.base or a longer warm-up may help. The last checkpoint is kept";
 
 }  // namespace
-
-void check_finite(int64_t completed, double loss, double grad_norm, double lr) {
-  if (std::isfinite(loss) && std::isfinite(grad_norm)) return;
-  throw AgreedError(ExitCode::kNumerical,
-                    concat("training diverged: at step ", completed, " the loss is ", loss,
-                           " and the gradient's norm ", grad_norm, " (LR ", lr, "); ", kAdvice));
-}
 
 void check_finite(int64_t completed,
                   const std::vector<std::pair<std::string, at::Tensor>>& tensors) {

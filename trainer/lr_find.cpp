@@ -66,8 +66,10 @@ optim::RangeTest train_on_ramp(const Trainer::Parts& parts, const RampController
 optim::RangeTest run_range_test(const Trainer::Parts& parts, Learner& learner,
                                 const RampController& ramp, const OnPoint& on_point) {
   const Kept kept(learner);
+  Trainer::Parts of_test = parts;
+  of_test.watches_gradients = false;  // the test looks at losses, and ends by them
   try {
-    optim::RangeTest test = train_on_ramp(parts, ramp, on_point);
+    optim::RangeTest test = train_on_ramp(of_test, ramp, on_point);
     kept.put_back();
     return test;
   } catch (...) {

@@ -173,6 +173,18 @@ void declare_options(OptionTable& table, TrainOptions& options) {
                             "checkpoint and ends with exit code 75, to be started again. A Slurm "
                             "job's own end counts too. Left out: none",
              .effect = Effect::kOutput});
+  table.add_choice<OnNonfinite>(
+      "train.on_nonfinite", options.on_nonfinite,
+      {{"stop", OnNonfinite::kStop}, {"skip", OnNonfinite::kSkip}},
+      {.description =
+           "a step whose gradient is NaN or infinite, after the sum over ranks: ends the "
+           "run with a report, or changes nothing but the time of the schedules (on a "
+           "GPU the host then waits for each step)"});
+  table.add("train.max_skipped", options.max_skipped, at_least<int64_t>(1),
+            {.description = "under train.on_nonfinite: skip, most steps in a row that are left "
+                            "out; one more ends the run. Left out: 10",
+             .effect = Effect::kOutput,
+             .unit = "steps"});
   table.add("train.clip_norm", options.clip_norm, above(0.0),
             {.description = "gradients of a larger norm (over all parameters, after the sum over "
                             "ranks) are scaled down to it; left out: none are"});
@@ -188,16 +200,22 @@ void declare_options(OptionTable& table, TrainOptions& options) {
 }
 
 std::vector<OptionProblem> check(const TrainOptions& options) {
+  std::vector<OptionProblem> problems;
+  if (options.max_skipped && options.on_nonfinite != OnNonfinite::kSkip) {
+    problems.push_back(
+        {"train.max_skipped", "is of use with train.on_nonfinite: skip only, and that is stop"});
+  }
   const EmaOptions& ema = options.ema;
   if (ema.decay && !ema.at_batch) {
-    return {{"train.ema.at_batch",
-             "is needed beside train.ema.decay: the global batch that the decay is stated at"}};
+    problems.push_back(
+        {"train.ema.at_batch",
+         "is needed beside train.ema.decay: the global batch that the decay is stated at"});
   }
   if (ema.at_batch && !ema.decay) {
-    return {
-        {"train.ema.decay", "is needed beside train.ema.at_batch; 0.9999 is usual at batch 256"}};
+    problems.push_back(
+        {"train.ema.decay", "is needed beside train.ema.at_batch; 0.9999 is usual at batch 256"});
   }
-  return {};
+  return problems;
 }
 
 void declare_options(OptionTable& table, EvalOptions& options) {

@@ -18,6 +18,7 @@ enum class LastBatch { kDrop, kKeep, kWrap };
 enum class Precision { kFloat32, kBfloat16, kFloat64 };
 enum class NoiseScaleWish { kAuto, kOn, kOff };
 enum class Determinism { kNone, kRun, kWorldSize };
+enum class OnNonfinite { kStop, kSkip };
 
 // Steps, counted from 1; both ends belong to it.
 struct StepRange {
@@ -65,6 +66,8 @@ struct TrainOptions {
   EmaOptions ema;
   NoiseScaleWish noise_scale = NoiseScaleWish::kAuto;
   std::optional<Time> time_limit;  // from the start of the program; empty: none
+  OnNonfinite on_nonfinite = OnNonfinite::kStop;
+  std::optional<int64_t> max_skipped;  // steps in a row; empty: NonfiniteSteps::kMostInARow
 };
 
 struct EvalOptions {

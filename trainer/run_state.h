@@ -19,6 +19,12 @@ struct RunIdentity {
   std::string numerics = {};    // what the bits depend on: threads, instruction set, versions
 };
 
+// Steps that were left out: train.on_nonfinite: skip.
+struct SkippedSteps {
+  int64_t total = 0;
+  int64_t in_a_row = 0;  // up to the last step
+};
+
 // Plain numbers, the same on every rank.
 struct RunState {
   int64_t step = 0;   // completed updates
@@ -28,7 +34,9 @@ struct RunState {
       {};                        // of the gradient reducer: the bits of the sums depend on it
   std::string lr_state = {};     // of the LR controller
   std::string noise_scale = {};  // averages of GradientMonitor
-  std::optional<double> best_top1 = {};  // of all evaluations on the validation set
+  SkippedSteps skipped_steps = {};
+  std::vector<int64_t> skipped_samples = {};  // that others took the place of, by epoch
+  std::optional<double> best_top1 = {};       // of all evaluations on the validation set
 };
 
 std::string to_json(const RunState& state);

@@ -1,7 +1,8 @@
 #include "trainer/trainer.h"
 
-#include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "comm/base/as_agreed.h"
@@ -14,6 +15,7 @@
 #include "trainer/nn/loss.h"
 #include "trainer/nn/state.h"
 #include "trainer/optim/clip.h"
+#include "trainer/skipped_counts.h"
 #include "trainer/step_parts.h"
 #include "trainer/worker_sums.h"
 
@@ -53,12 +55,15 @@ Trainer::Trainer(Parts parts, const RunState& from)
       precise_(parts_.model),
       clock_(make_phase_clock(timer_, parts_.compute.device)),
       gradients_(parts_.plan, parts_.lr),
+      nonfinite_(parts_.train, from.skipped_steps, parts_.compute.device.is_cpu(), parts_.world,
+                 parts_.log, [this](const NonfiniteStep& step) { return write_report(step); }),
       profile_(parts_.profile, !parts_.compute.device.is_cpu(), parts_.profile_file),
       rank_check_(from.step, parts_.plan.steps_of(parts_.train.check_every)),
       checkpoint_times_(parts_.checkpoint, parts_.plan, parts_.world.rank(), from),
       started_s_(now_s()) {
   interval_.started_s = started_s_;
   if (!from.noise_scale.empty()) gradients_.restore(from.noise_scale);
+  if (parts_.world.rank() == 0) skipped_train_.restore(from.skipped_samples);
 }
 
 data::BatchRequest Trainer::request(data::Sampler& sampler, int64_t number) const {
@@ -173,6 +178,7 @@ data::Batch Trainer::next_batch() {
   const Stretch stretch("data");
   mark(comm::Doing::kData);
   data::Batch batch = feed_.next();
+  skipped_train_.train_on(batch.keys);
   clock_->lap(metrics::Phase::kData);
   mark(comm::Doing::kComputing);
   return batch;
@@ -187,7 +193,7 @@ torch::Tensor Trainer::forward(const data::Batch& batch, const nn::StepContext& 
 void Trainer::backward(const torch::Tensor& loss) const {
   const Stretch stretch("backward");
   const BackwardHere here;
-  loss.backward();
+  loss.backward(loss_seed(loss));
   clock_->lap(metrics::Phase::kBackward);
 }
 
@@ -206,16 +212,23 @@ void Trainer::update(int64_t step, StepResult& result) {
   if (const torch::Tensor squares = parts_.reducer.micro_batch_squares(); squares.defined()) {
     gradients_.add(step, squares, result.grad_norm);
   }
+  result.lr = parts_.lr.lr(step);
+  result.skipped = parts_.watches_gradients &&
+                   !nonfinite_.allows({step, result.lr, result.grad_norm, result.loss_sum});
+  if (!result.skipped) apply(step, result);
+  if (parts_.lr.wants_gradient_sums()) gradients_.collect();
+  clock_->lap(metrics::Phase::kOptimizer);
+}
+
+// The update itself: all that a step changes but the LR controller.
+void Trainer::apply(int64_t step, const StepResult& result) {
   if (parts_.train.clip_norm) {
     optim::clip_gradients(parts_.reducer.gradients(), result.grad_norm, *parts_.train.clip_norm);
   }
-  result.lr = parts_.lr.lr(step);
   parts_.optimizer.step(parts_.reducer.gradients(),
                         parts_.rates.at(result.lr, parts_.lr.clock(step)));
   parts_.statistics.apply();
   if (parts_.average) parts_.average->update();
-  if (parts_.lr.wants_gradient_sums()) gradients_.collect();
-  clock_->lap(metrics::Phase::kOptimizer);
 }
 
 std::vector<int64_t> Trainer::samples_of_group(int64_t step, int64_t micro) const {
@@ -239,9 +252,12 @@ void Trainer::add_to_interval(int64_t step, const StepResult& result) {
     const torch::TensorOptions here(parts_.compute.device);
     interval_.loss_sum = torch::zeros(result.loss_sum.sizes(), here.dtype(torch::kDouble));
     interval_.top1 = torch::zeros(result.top1.sizes(), here.dtype(torch::kLong));
+    interval_.grad_norm = torch::full({}, NAN, here.dtype(torch::kDouble));
   }
+  if (result.skipped) return;
   interval_.loss_sum += result.loss_sum;
   interval_.top1 += result.top1;
+  interval_.grad_norm = result.grad_norm;
   interval_.samples += parts_.plan.samples_in_step(step);
 }
 
@@ -253,8 +269,9 @@ void Trainer::record(int64_t completed, const StepResult& result) {
                      by_worker(), parts_.world);
   // To the host in one go, which waits for the device.
   const torch::Tensor numbers =
-      torch::cat({sums, result.grad_norm.to(torch::kDouble).view({1})}).cpu();
+      torch::cat({sums, interval_.grad_norm.to(torch::kDouble).view({1})}).cpu();
   parts_.world.barrier();  // throws where a sum has failed, whose garbage these numbers would be
+  nonfinite_.check();
   const auto samples = static_cast<double>(interval_.samples);
   const double now = now_s();
   metrics::TrainRecord record = {
@@ -267,6 +284,7 @@ void Trainer::record(int64_t completed, const StepResult& result) {
       .grad_norm = numbers[2].item<double>(),
       .clock = parts_.lr.clock(completed),
       .of_lr = parts_.lr.numbers(),
+      .skipped_steps = skipped_steps(),
       .samples_per_s = samples / (now - interval_.started_s),
       .time_s = time_s(),
   };
@@ -283,8 +301,6 @@ void Trainer::record(int64_t completed, const StepResult& result) {
                      .loss_sum = numbers[0].item<double>(),
                      .grad_norm = record.grad_norm,
                      .samples = static_cast<int64_t>(samples)});
-  // Both numbers are reduced, so all ranks decide alike.
-  check_finite(completed, record.loss, record.grad_norm, record.lr);
 }
 
 void Trainer::evaluate_and_record(int64_t step) {
@@ -296,63 +312,6 @@ void Trainer::evaluate_and_record(int64_t step) {
     parts_.average->swap();
   }
   interval_.started_s += now_s() - start;  // the training rate is without evaluation
-}
-
-void Trainer::evaluate_as(const std::string& split, int64_t step) {
-  mark(comm::Doing::kEvaluation);
-  const comm::CallName call("evaluation");
-  const bool precise = parts_.eval.precise_bn > 0 && !precise_.empty();
-  if (precise) take_precise_statistics(step);
-  parts_.model.eval();
-  const BatchPlan& plan = parts_.plan;
-  const EvalResult result = evaluate(parts_.model, *parts_.sets.val, parts_.eval_transform,
-                                     parts_.eval.batch, parts_.data.workers, parts_.world,
-                                     counter(skipped_val_), parts_.compute, plan.virtual_workers());
-  parts_.model.train();
-  const metrics::EvalRecord record = {.step = step,
-                                      .epoch = parts_.plan.epoch_at(step),
-                                      .split = split,
-                                      .loss = result.loss,
-                                      .top1 = result.top1,
-                                      .top5 = result.top5,
-                                      .confidence = result.confidence,
-                                      .samples = result.samples,
-                                      .time_s = time_s()};
-  parts_.recorder.eval(record);
-  parts_.progress.eval(record);
-  if (split == "val") {
-    parts_.lr.observe_evaluation({.step = step, .loss = record.loss, .top1 = record.top1});
-    checkpoint_times_.evaluated(step, record.top1);
-  }
-  if (parts_.lr.done(step)) parts_.save_result(split);
-  if (precise) precise_.restore();
-}
-
-// Over the global batches of the last steps, so that the result does not depend on the world.
-void Trainer::take_precise_statistics(int64_t step) {
-  const torch::NoGradGuard no_grad;
-  const BatchPlan& plan = parts_.plan;
-  const int64_t first = std::max<int64_t>(0, step - parts_.eval.precise_bn);
-  const int64_t steps = parts_.eval.precise_bn;
-  const int64_t batches = steps * plan.accumulation();
-  // Step by step, or worker by worker, each of which then has moments of its own.
-  const auto number = [&](int64_t b) {
-    return by_worker() ? b % steps * plan.accumulation() + b / steps : b;
-  };
-  data::Sampler sampler = data::make_sampler(parts_.data.shuffle, parts_.seed, *parts_.sets.train);
-  data::BatchFeed feed(
-      *parts_.sets.train, parts_.train_transform, parts_.data.workers,
-      [&](int64_t b) { return request(sampler, first * plan.accumulation() + number(b)); }, 0,
-      batches, counter(skipped_val_), parts_.compute.device, parts_.compute.resident);
-  precise_.begin();
-  for (int64_t b = 0; b < batches; ++b) {
-    if (by_worker() && b > 0 && b % steps == 0) precise_.next_worker();
-    const data::Batch batch = feed.next();
-    const int64_t at = first + number(b) / plan.accumulation();
-    const std::vector<int64_t> samples = samples_of_group(at, number(b) % plan.accumulation());
-    forward(batch, context(at, samples, batch.keys));
-  }
-  precise_.finish(parts_.world);
 }
 
 // When it is complete, on rank 0, whose records they are.
@@ -373,10 +332,10 @@ data::SkippedSamples* Trainer::counter(data::SkippedSamples& skipped) const {
 // Of the epoch under way, over all ranks: they all stop, or none.
 void Trainer::check_skipped_samples(int64_t completed) {
   if (parts_.data.on_bad_sample != data::OnBadSample::kSkip) return;
-  const auto epoch = static_cast<int64_t>(parts_.plan.epoch_at(completed - 1));
-  torch::Tensor count = torch::full({1}, skipped_train_.count(epoch), torch::kLong);
-  parts_.world.all_reduce(count).wait();
-  as_agreed([&] { data::check_skipped(count.item<int64_t>(), parts_.plan.train_samples()); });
+  const auto epoch = static_cast<size_t>(parts_.plan.epoch_at(completed - 1));
+  const auto counts = skipped_by_epoch(skipped_train_, parts_.plan, completed, parts_.world);
+  const int64_t count = epoch < counts.size() ? counts[epoch] : 0;
+  as_agreed([&] { data::check_skipped(count, parts_.plan.train_samples()); });
 }
 
 void Trainer::check_parameters(int64_t completed) {
@@ -404,16 +363,20 @@ void Trainer::save(int64_t completed) {
   const comm::CallName call("checkpoint");
   // Rank 0's are saved, on behalf of all.
   if (!rank_check_.has_passed(completed)) check_parameters(completed);
+  nonfinite_.check();
   const auto model_state = nn::state_tensors(parts_.model);
   check_finite(completed, model_state);
   gradients_.collect();
-  const RunState state = {.step = completed,
-                          .time_s = time_s(),
-                          .identity = parts_.identity,
-                          .bucket_order = parts_.reducer.order(),
-                          .lr_state = parts_.lr.state(),
-                          .noise_scale = gradients_.state(),
-                          .best_top1 = checkpoint_times_.best_top1()};
+  const RunState state = {
+      .step = completed,
+      .time_s = time_s(),
+      .identity = parts_.identity,
+      .bucket_order = parts_.reducer.order(),
+      .lr_state = parts_.lr.state(),
+      .noise_scale = gradients_.state(),
+      .skipped_steps = nonfinite_.skipped(),
+      .skipped_samples = skipped_by_epoch(skipped_train_, parts_.plan, completed, parts_.world),
+      .best_top1 = checkpoint_times_.best_top1()};
   auto optimizer_state = parts_.optimizer.state();
   if (parts_.average) {
     for (auto& tensor : parts_.average->state()) optimizer_state.push_back(std::move(tensor));
@@ -425,6 +388,18 @@ void Trainer::save(int64_t completed) {
                                       .top1 = checkpoint_times_.top1_of(completed)});
   checkpoint_times_.saved(completed, time_s());
   interval_.started_s += now_s() - start;
+}
+
+int64_t Trainer::skipped() const {
+  const std::vector<int64_t> by_epoch = skipped_train_.trained_on();
+  return std::accumulate(by_epoch.begin(), by_epoch.end(), int64_t{0});
+}
+
+// Not from sampler_, which the loader's threads are asking.
+std::string Trainer::write_report(const NonfiniteStep& step) const {
+  return write_nonfinite_report(
+      step, parts_.plan, data::make_sampler(parts_.data.shuffle, parts_.seed, *parts_.sets.train),
+      parts_.model, parts_.reducer, parts_.recorder);
 }
 
 std::optional<double> Trainer::noise_scale() {

@@ -35,6 +35,7 @@
 #include "trainer/nn/options.h"
 #include "trainer/nn/precise_statistics.h"
 #include "trainer/nn/running_stats.h"
+#include "trainer/nonfinite.h"
 #include "trainer/optim/lr_controller.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/optim/rate_schedules.h"
@@ -55,16 +56,17 @@ struct StepResult {
   torch::Tensor top1;       // samples that were right
   torch::Tensor grad_norm;  // of the reduced gradient: the same on every rank
   double lr = 0;            // that the update was made with
+  bool skipped = false;     // there was no update: NonfiniteSteps
 };
 
 // Trains one model over all ranks of `world`. Everything referred to must outlive the trainer.
-// Every rank makes the same calls. Throws AgreedError{kNumerical} when the loss or the gradient is
-// no longer finite, which is looked at whenever a record is made, or before a checkpoint the
-// weights are not: none is made of such. Throws AgreedError{kInternal} when ranks do not hold the
+// Every rank makes the same calls. Throws AgreedError{kNumerical} when a gradient is not finite and
+// train.on_nonfinite says so (see NonfiniteSteps), or before a checkpoint the weights are not: none
+// is made of such. Throws AgreedError{kInternal} when ranks do not hold the
 // same parameters and buffers at the steps of RankCheck or at a checkpoint. On a GPU the host waits
 // for it at those steps, while sums are verified, and at records, evaluations and checkpoints; in
-// no other step, unless the LR controller wants the sums of every step's gradient, which the host
-// then waits for at the end of each.
+// no other step, unless steps may be skipped, or the LR controller wants the sums of every step's
+// gradient: it then waits in each.
 class Trainer {
  public:
   struct Parts {
@@ -105,6 +107,9 @@ class Trainer {
     comm::AgreedFlags* flags = nullptr;
     Stopping* stopping = nullptr;
 
+    // Whether train.on_nonfinite counts; else every update is made.
+    bool watches_gradients = true;
+
     RunIdentity identity = {};  // for checkpoints, and the configuration in YAML
     std::string config = {};
 
@@ -135,8 +140,10 @@ class Trainer {
   // (of the first ones, early on).
   void take_precise_statistics(int64_t step);
 
-  // Training samples that were replaced because they could not be read, on this rank.
-  int64_t skipped() const { return skipped_train_.total(); }
+  // Training samples that were replaced because they could not be read: on this rank, and on rank 0
+  // also those of the checkpoint that it went on from.
+  int64_t skipped() const;
+  int64_t skipped_steps() const { return nonfinite_.skipped().total; }
 
   // Of the gradients of the steps so far; none: not known. On a GPU the host waits for it.
   std::optional<double> noise_scale();
@@ -150,7 +157,8 @@ class Trainer {
   struct Interval {
     torch::Tensor loss_sum;
     torch::Tensor top1;
-    int64_t samples = 0;  // over all ranks
+    torch::Tensor grad_norm;  // of the last step that was not skipped
+    int64_t samples = 0;      // over all ranks
     double started_s = 0;
   };
 
@@ -163,9 +171,11 @@ class Trainer {
   void backward(const torch::Tensor& loss) const;
   double to_mean(int64_t step, int64_t micro) const;
   void update(int64_t step, StepResult& result);
+  void apply(int64_t step, const StepResult& result);
   void evaluate_as(const std::string& split, int64_t step);
   data::SkippedSamples* counter(data::SkippedSamples& skipped) const;
   void check_skipped_samples(int64_t completed);
+  std::string write_report(const NonfiniteStep& step) const;
   void check_parameters(int64_t completed);
   void mark(comm::Doing doing) const;
   bool by_worker() const { return parts_.plan.virtual_workers() > 0; }
@@ -188,6 +198,7 @@ class Trainer {
   metrics::StepTimer timer_;
   std::unique_ptr<PhaseClock> clock_;
   GradientMonitor gradients_;
+  NonfiniteSteps nonfinite_;
   StepProfile profile_;
   Interval interval_;
   RankCheck rank_check_;

@@ -29,6 +29,22 @@ std::vector<int> norm_ranks(const nn::NormOptions& options, const comm::Communic
   return ranks;
 }
 
+// A model that tells what it is trained on.
+class Watched final : public nn::Model {
+ public:
+  Watched(std::shared_ptr<nn::Model> model, std::function<void(const nn::StepContext&)> watches)
+      : model_(register_module("of", std::move(model))), watches_(std::move(watches)) {}
+
+  torch::Tensor forward(const torch::Tensor& images, const nn::StepContext& context) override {
+    if (context.training) watches_(context);
+    return model_->forward(images, context);
+  }
+
+ private:
+  std::shared_ptr<nn::Model> model_;
+  std::function<void(const nn::StepContext&)> watches_;
+};
+
 }  // namespace
 
 int norm_color(const nn::NormOptions& options, int rank) {
@@ -61,18 +77,28 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
   model_options.name = options.model;
   model_options.norm = options.norm;
   model_options.zero_init_residual = false;  // else half of every block has no part in the start
-  const auto model = models.make({.options = model_options,
-                                  .channels = options.shape[0],
-                                  .height = options.shape[1],
-                                  .width = options.shape[2],
-                                  .classes = 10,
-                                  .norm_given = options.norm_given},
-                                 norms, /*seed=*/3);
+  std::shared_ptr<nn::Model> model = models.make({.options = model_options,
+                                                  .channels = options.shape[0],
+                                                  .height = options.shape[1],
+                                                  .width = options.shape[2],
+                                                  .classes = 10,
+                                                  .norm_given = options.norm_given},
+                                                 norms, /*seed=*/3);
   const at::ScalarType dtype =
       options.precision == Precision::kFloat64 ? torch::kDouble : torch::kFloat;
   model->to(dtype);
+  if (options.watches) {
+    model = std::make_shared<Watched>(
+        model, [&](const nn::StepContext& context) { options.watches(world.rank(), context); });
+  }
   Learner learner(model, options.optimizer, {.decay = options.ema_decay, .at_batch = 32},
                   plan.global_batch());
+  int64_t step = options.from_step;
+  if (options.poisons) {
+    learner.parameters.back().register_hook([&](const torch::Tensor& gradient) {
+      return options.poisons(world.rank(), step) ? gradient * NAN : gradient;
+    });
+  }
   const auto make_reducer = [&] {
     return std::make_unique<comm::GradientReducer>(
         learner.parameters, learner.statistics.pending(), world,
@@ -107,11 +133,13 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
   log.set_rank(1, 2, "quiet");  // only errors are heard
   TrainOptions train_options;
   train_options.clip_norm = options.clip_norm;
+  train_options.on_nonfinite = options.on_nonfinite;
+  train_options.max_skipped = options.max_skipped;
   const EvalOptions eval_options = {.precise_bn = options.precise_bn};
   const nn::LossOptions loss = {.kind = "cross_entropy", .label_smoothing = 0.1};
   const checkpoint::CheckpointOptions checkpoint_options;
   checkpoint::Checkpointer checkpoints(checkpoint_options, "unused", world, log);
-  metrics::Recorder recorder(world.rank(), std::nullopt);
+  metrics::Recorder recorder(world.rank(), options.directory);
   metrics::Progress progress(log, plan.total_steps(), false);
   const data::SampleShape shape = sets.train->shape();
   const data::Transform transform = {.mean = sets.mean,
@@ -165,8 +193,8 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
     }
   }
   const auto reducer = make_reducer();
-  Trainer trainer(parts(plan, *reducer, *controller), RunState{});
-  for (int64_t step = 0; step < options.steps; ++step) {
+  Trainer trainer(parts(plan, *reducer, *controller), RunState{.step = options.from_step});
+  for (; step < options.steps; ++step) {
     const StepResult of_step = trainer.train_step(step);
     const torch::Tensor loss_sum = sum_over_ranks(of_step.loss_sum.to(torch::kDouble).unsqueeze(0),
                                                   plan.virtual_workers() > 0, world);
@@ -174,11 +202,15 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
                             static_cast<double>(plan.samples_in_step(step)));
     result.grad_norms.push_back(of_step.grad_norm.item<double>());
     result.lrs.push_back(of_step.lr);
+    result.skipped.push_back(of_step.skipped);
     result.noise_scales.push_back(trainer.noise_scale().value_or(-1));
   }
   if (options.precise_bn > 0) trainer.take_precise_statistics(options.steps);
   for (const auto& [name, tensor] : learner.model_state()) {
     result.state.emplace_back(name, tensor.detach().clone());
+  }
+  for (const auto& [name, tensor] : learner.optimizer->state()) {
+    result.optimizer_state.emplace_back(name, tensor.clone());
   }
   if (learner.average) {
     for (const auto& [name, tensor] : learner.average->state()) {

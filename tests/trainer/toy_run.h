@@ -4,6 +4,8 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +17,7 @@
 #include "trainer/data/options.h"
 #include "trainer/metrics/recorder.h"
 #include "trainer/nn/options.h"
+#include "trainer/nn/step_context.h"
 #include "trainer/optim/lr_controller.h"
 #include "trainer/optim/lr_range.h"
 #include "trainer/optim/optimizer_options.h"
@@ -47,17 +50,27 @@ struct ToyOptions {
   std::optional<optim::Ramp> range_test = {};            // on this ramp, before training
   int64_t range_test_fails_at = -1;                      // step after which it throws
   std::shared_ptr<optim::LrController> controller = {};  // none: warm-up, or AdaScale
+  int64_t from_step = 0;  // the samples of the first step; weights are the initial ones
+  // Where a rank's gradient of a step has a NaN.
+  std::function<bool(int rank, int64_t step)> poisons = {};
+  OnNonfinite on_nonfinite = OnNonfinite::kStop;
+  std::optional<int64_t> max_skipped = {};
+  std::optional<std::filesystem::path> directory = {};  // of the run; none: nothing is written
+  // Told of every micro-batch that is trained on.
+  std::function<void(int rank, const nn::StepContext&)> watches = {};
 };
 
 struct ToyResult {
   std::vector<double> losses;                                // of each step, over all ranks
   std::vector<double> grad_norms;                            // of each step
   std::vector<double> lrs;                                   // of each step
+  std::vector<bool> skipped;                                 // of each step
   std::vector<double> noise_scales;                          // after each step; -1: not known
   std::vector<std::pair<std::string, torch::Tensor>> state;  // parameters, buffers, averages
-  std::optional<optim::RangeTest> range_test = {};           // none: none was made, or it failed
-  metrics::StepTimes times;                                  // of the steps
-  int64_t launched_in_backward = 0;                          // buckets, in the last step
+  std::vector<std::pair<std::string, torch::Tensor>> optimizer_state;
+  std::optional<optim::RangeTest> range_test = {};  // none: none was made, or it failed
+  metrics::StepTimes times;                         // of the steps
+  int64_t launched_in_backward = 0;                 // buckets, in the last step
   int64_t buckets = 0;
 };
 

@@ -7,6 +7,8 @@
 #include "comm/agree.h"
 #include "comm/base/error.h"
 #include "comm/groups.h"
+#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/store.h"
 #include "trainer/checkpoint/weights.h"
 #include "trainer/commands/agree_at_start.h"
 #include "trainer/commands/commands.h"
@@ -20,10 +22,31 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A run's folder, a checkpoint's folder, or the file itself.
-fs::path weights_file(const fs::path& given) {
-  for (const fs::path& file : {given, given / "model.safetensors", given / "weights.safetensors"}) {
-    if (fs::is_regular_file(file)) return file;
+// Whole or damaged.
+bool is_checkpoint(const fs::path& folder) {
+  for (const char* name : {checkpoint::kDoneFile, checkpoint::kManifestFile, "model.safetensors"}) {
+    if (fs::exists(folder / name)) return true;
+  }
+  return false;
+}
+
+// From the file itself, a finished run's folder, or a checkpoint's, of which every byte must be as
+// it was written: all files belong to one state.
+void load_weights(const fs::path& given, const checkpoint::NamedTensors& into) {
+  if (fs::is_directory(given) && is_checkpoint(given)) {
+    const fs::path file = given / "model.safetensors";
+    const checkpoint::CheckpointBytes files = checkpoint::read_checkpoint(given);
+    const auto model = files.find("model.safetensors");
+    if (model == files.end()) {
+      fail(ExitCode::kBadData, file.string(), " is not in the checkpoint's ",
+           checkpoint::kManifestFile);
+    }
+    return checkpoint::copy_into(into, checkpoint::parse_tensors(model->second, file.string()),
+                                 file.string());
+  }
+  for (const fs::path& file : {given, given / "weights.safetensors"}) {
+    if (!fs::is_regular_file(file)) continue;
+    return checkpoint::copy_into(into, checkpoint::load_tensors(file), file.string());
   }
   fail(ExitCode::kInputMissing, "--checkpoint ", given.string(),
        " is neither a safetensors file nor a folder with model.safetensors (a checkpoint) or "
@@ -56,10 +79,8 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
   const auto model = make_model(session, config, catalogs, info, groups, device.device);
   const Compute compute = {.device = device.device,
                            .autocast = autocast_of(values.train.precision)};
-  comm::on_rank_zero(session, [&] {
-    const fs::path file = weights_file(arguments.checkpoint);
-    checkpoint::copy_into(nn::state_tensors(*model), checkpoint::load_tensors(file), file.string());
-  });
+  comm::on_rank_zero(session,
+                     [&] { load_weights(arguments.checkpoint, nn::state_tensors(*model)); });
   for (auto& [name, tensor] : nn::state_tensors(*model)) {
     groups.world->broadcast(tensor.detach(), 0);
   }

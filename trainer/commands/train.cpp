@@ -143,6 +143,7 @@ metrics::Summary summarize(const Training& training, Trainer& trainer, metrics::
           .step_time = trainer.timer().times(),
           .config_hash = config::config_hash(values),
           .peak_memory_bytes = peak_memory(training.compute.device, *training.groups.world),
+          .skipped_steps = trainer.skipped_steps(),
           .skipped_samples = skipped.item<int64_t>()};
 }
 

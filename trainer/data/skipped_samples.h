@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "trainer/base/sample_key.h"
 
@@ -22,8 +24,16 @@ class SkippedSamples {
   // The sample of this key was replaced; `message` says why.
   void add(const SampleKey& key, const std::string& message);
 
-  int64_t count(int64_t epoch) const;  // replaced samples of this epoch, repetitions included
-  int64_t total() const;               // of all epochs
+  int64_t total() const;  // so far, repetitions included
+
+  // A loader reads ahead of training. These samples are trained on now: what was replaced of them
+  // counts for good.
+  void train_on(std::span<const SampleKey> keys);
+
+  // Replaced samples that were trained on, by epoch, up to the last that has any: summed over the
+  // ranks, the same for any world. restore() begins with those of a checkpoint; on one rank only.
+  std::vector<int64_t> trained_on() const;
+  void restore(const std::vector<int64_t>& by_epoch);
 
   // The largest share of an epoch's samples that may be replaced.
   static constexpr double most() { return 0.001; }
@@ -32,7 +42,9 @@ class SkippedSamples {
   int64_t samples_;
   std::function<void(const std::string&)> warn_;
   mutable std::mutex mutex_;  // guards what follows, and the calls of warn_
-  std::map<int64_t, int64_t> counts_;
+  int64_t total_ = 0;
+  std::set<std::pair<int64_t, int64_t>> ahead_;  // epoch and index: replaced, not trained on yet
+  std::vector<int64_t> trained_on_;              // by epoch
   std::set<int64_t> warned_;
 };
 

@@ -154,6 +154,7 @@ void Recorder::train(const TrainRecord& record) {
     json["noise_scale"] = *record.noise_scale;
     if (record.noise_scale_biased) json["noise_scale_biased"] = true;
   }
+  if (record.skipped_steps > 0) json["skipped_steps"] = record.skipped_steps;
   json["samples_per_s"] = record.samples_per_s;
   json["time_s"] = record.time_s;
   append(text(json) + "\n");
@@ -236,12 +237,13 @@ void Recorder::write_summary(const Summary& summary) {
     json["best_ema"] = best_average;
   }
   if (summary.peak_memory_bytes > 0) json["peak_memory_bytes"] = summary.peak_memory_bytes;
+  if (summary.skipped_steps > 0) json["skipped_steps"] = summary.skipped_steps;
   if (summary.skipped_samples > 0) json["skipped_samples"] = summary.skipped_samples;
   write_file("summary.json", text(json, /*indent=*/2) + "\n");
 }
 
-void Recorder::write_file(const std::string& name, std::string_view content) {
-  if (!directory_) return;
+std::filesystem::path Recorder::write_file(const std::string& name, std::string_view content) {
+  if (!directory_) return {};
   const auto path = *directory_ / name;
   auto temporary = path;
   temporary += ".tmp";
@@ -251,6 +253,7 @@ void Recorder::write_file(const std::string& name, std::string_view content) {
     if (::fsync(file.number()) != 0) fail_io(temporary, "cannot write");
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0) fail_io(path, "cannot replace");
+  return path;
 }
 
 }  // namespace largo::metrics

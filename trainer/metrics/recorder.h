@@ -26,6 +26,7 @@ struct TrainRecord {
   std::vector<std::pair<std::string, double>> of_lr = {};  // what else its controller says
   std::optional<double> noise_scale = {};  // of the gradients, in samples; none: not known
   bool noise_scale_biased = false;         // as ranks' gradients depend on one another
+  int64_t skipped_steps = 0;               // so far, which changed nothing; losses are without them
   double samples_per_s = 0;
   double time_s = 0;
 };
@@ -70,6 +71,7 @@ struct Summary {
   StepTimes step_time = {};
   std::string config_hash = {};
   int64_t peak_memory_bytes = 0;  // of a GPU, the largest over ranks; 0: on the CPU
+  int64_t skipped_steps = 0;      // that changed nothing: train.on_nonfinite: skip
   int64_t skipped_samples = 0;    // reads of bad training samples that others took the place of
 };
 
@@ -99,8 +101,9 @@ class Recorder {
   // top-1, over all parts of a resumed run; null where nothing was evaluated.
   void write_summary(const Summary& summary);
 
-  // Another file of the run directory ("config.yaml"), replaced whole or not at all.
-  void write_file(const std::string& name, std::string_view content);
+  // Another file of the run directory ("config.yaml"), replaced whole or not at all. Returns its
+  // path; an empty one where nothing is written.
+  std::filesystem::path write_file(const std::string& name, std::string_view content);
 
  private:
   struct Scores {

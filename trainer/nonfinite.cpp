@@ -1,0 +1,125 @@
+#include "trainer/nonfinite.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+#include <utility>
+
+#include "comm/base/error.h"
+#include "comm/flight_record.h"
+
+namespace largo {
+
+namespace {
+
+constexpr int64_t kPiece = 256;  // norms
+
+// "rank 1" or "ranks 0, 2", of those whose loss is not finite; empty where all are.
+std::string ranks_not_finite(const std::vector<double>& losses) {
+  std::string list;
+  int count = 0;
+  for (size_t rank = 0; rank < losses.size(); ++rank) {
+    if (std::isfinite(losses[rank])) continue;
+    list += concat(list.empty() ? "" : ", ", rank);
+    ++count;
+  }
+  return count == 0 ? list : (count == 1 ? "rank " : "ranks ") + list;
+}
+
+}  // namespace
+
+at::Tensor loss_seed(const at::Tensor& loss) { return loss.detach().mul(0).add_(1); }
+
+NonfiniteSteps::NonfiniteSteps(const TrainOptions& options, const SkippedSteps& before,
+                               bool on_host, comm::Communicator& world, Log& log,
+                               WriteReport write_report)
+    : policy_(options.on_nonfinite),
+      reads_each_(on_host || options.on_nonfinite == OnNonfinite::kSkip),
+      most_in_a_row_(options.max_skipped.value_or(kMostInARow)),
+      skipped_(before),
+      world_(world),
+      log_(log),
+      write_report_(std::move(write_report)) {}
+
+bool NonfiniteSteps::allows(const Step& step) {
+  if (!reads_each_) {
+    keep(step);
+    return true;
+  }
+  const auto norm = step.grad_norm.item<double>();
+  if (std::isfinite(norm)) {
+    skipped_.in_a_row = 0;
+    return true;
+  }
+  kept_ = {step};
+  if (policy_ == OnNonfinite::kStop || skipped_.in_a_row == most_in_a_row_) stop(step, norm);
+  ++skipped_.in_a_row;
+  ++skipped_.total;
+  log_.warn(concat("train.on_nonfinite: skip: step ", step.number + 1,
+                   " changes nothing, as the norm of its gradient is ", norm, " (",
+                   skipped_.in_a_row, " in a row, ", skipped_.total, " in all)"));
+  return false;
+}
+
+void NonfiniteSteps::keep(const Step& step) {
+  const auto count = static_cast<int64_t>(kept_.size());
+  if (count == static_cast<int64_t>(norms_.size()) * kPiece) {
+    norms_.push_back(at::empty({kPiece}, step.grad_norm.options().dtype(at::kDouble)));
+  }
+  norms_[static_cast<size_t>(count / kPiece)].select(0, count % kPiece).copy_(step.grad_norm);
+  if (!kept_.empty()) kept_.back().loss_sum.reset();  // the last one's is enough
+  kept_.push_back({step.number, step.lr, {}, step.loss_sum});
+}
+
+void NonfiniteSteps::check() {
+  if (reads_each_) return;
+  const auto count = static_cast<int64_t>(kept_.size());
+  for (int64_t first = 0; first < count; first += kPiece) {
+    const at::Tensor piece = norms_[static_cast<size_t>(first / kPiece)].cpu();
+    const double* const norms = piece.const_data_ptr<double>();
+    for (int64_t i = first; i < std::min(first + kPiece, count); ++i) {
+      const double norm = norms[i - first];
+      if (!std::isfinite(norm)) stop(kept_[static_cast<size_t>(i)], norm);
+    }
+  }
+  kept_.clear();
+  if (norms_.size() > 1) norms_.resize(1);
+}
+
+// The last of kept_ is the step whose losses and gradients are still there.
+void NonfiniteSteps::stop(const Step& first, double norm) {
+  const comm::CallName call("losses of a step that is not finite");
+  const Step& last = kept_.back();
+  NonfiniteStep found = {.step = first.number + 1,
+                         .lr = first.lr,
+                         .grad_norm = norm,
+                         .seen_in_step = last.number + 1,
+                         .skipped_in_a_row = skipped_.in_a_row};
+  const at::Tensor mine = last.loss_sum.detach().cpu().to(at::kDouble).sum().view({1});
+  const at::Tensor losses = world_.all_gather(mine).flatten();
+  const double* const sums = losses.const_data_ptr<double>();
+  found.loss_sum_by_rank.assign(sums, sums + losses.numel());
+  std::string message = concat("training diverged: the gradient of step ", found.step,
+                               " is not finite: its norm is ", norm, " (LR ", first.lr, ")");
+  if (const std::string ranks = ranks_not_finite(found.loss_sum_by_rank); !ranks.empty()) {
+    message += concat("; the loss is not finite on ", ranks);
+    if (last.number != first.number) message += concat(" in step ", found.seen_in_step);
+  }
+  if (policy_ == OnNonfinite::kSkip) {
+    message += concat("; the ", skipped_.in_a_row,
+                      " steps before were left out for the same, and train.max_skipped allows ",
+                      most_in_a_row_, " in a row");
+  }
+  const std::string where = world_.rank() == 0 ? write_report_(found) : std::string();
+  if (!where.empty()) message += "; " + where;
+  message += "; a lower lr.base or a longer warm-up may help";
+  if (policy_ == OnNonfinite::kStop) {
+    message += ", and train.on_nonfinite: skip leaves such steps out";
+  }
+  throw AgreedError(ExitCode::kNumerical, message + ". The last checkpoint is kept");
+}
+
+}  // namespace largo
