@@ -4,44 +4,26 @@
 #include <ATen/TensorOperators.h>
 #include <c10/core/GradMode.h>
 
-#include <array>
 #include <cfloat>
 #include <cmath>
 #include <utility>
+
+#include "comm/base/squares.h"
 
 namespace largo::comm {
 
 namespace {
 
-// In one order whatever the machine's vectors are.
-template <class Number>
-double sum_of_squares(const at::Tensor& tensor) {
-  constexpr int64_t kLanes = 16;
-  const Number* const values = tensor.data_ptr<Number>();
-  const int64_t count = tensor.numel();
-  std::array<double, kLanes> lanes{};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      const double value = values[i + lane];
-      lanes[lane] += value * value;
-    }
-  }
-  for (; i < count; ++i) {
-    const double value = values[i];
-    lanes[0] += value * value;
-  }
-  double sum = 0;
-  for (const double lane : lanes) sum += lane;
-  return sum;
-}
-
 double sum_of_squares(const at::Tensor& given) {
   const at::Tensor tensor =
       given.is_non_overlapping_and_dense() ? given : given.contiguous();  // as an expanded sum is
-  if (tensor.scalar_type() == at::kFloat) return sum_of_squares<float>(tensor);
-  if (tensor.scalar_type() == at::kDouble) return sum_of_squares<double>(tensor);
-  return sum_of_squares<double>(tensor.to(at::kDouble));
+  if (tensor.scalar_type() == at::kFloat) {
+    return largo::sum_of_squares(tensor.const_data_ptr<float>(), tensor.numel());
+  }
+  if (tensor.scalar_type() == at::kDouble) {
+    return largo::sum_of_squares(tensor.const_data_ptr<double>(), tensor.numel());
+  }
+  return sum_of_squares(tensor.to(at::kDouble));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "trainer/optim/flat_optimizer.h"
 #include "trainer/optim/momentum.h"
+#include "trainer/optim/one_pass.h"
 #include "trainer/optim/optimizer_kinds.h"
 #include "trainer/optim/tensor_norms.h"
 
@@ -50,6 +51,7 @@ class Lars final : public FlatOptimizer {
 
   void update(const ParameterGroup& group, at::TensorList gradients,
               const GroupRates& rates) override {
+    if (updates_in_one_pass(group.weights.front())) return update_here(group, gradients, rates);
     std::vector<at::Tensor> updates = gradients.vec();
     if (!group.exempt) {
       updates = at::_foreach_add(gradients, group.weights, rates.weight_decay);
@@ -57,6 +59,20 @@ class Lars final : public FlatOptimizer {
     }
     momentum_update(momentum_, m_, rates.lr, group.weights, updates,
                     keeps_momentum() ? at::TensorList(group.slots[0]) : at::TensorList());
+  }
+
+  void update_here(const ParameterGroup& group, at::TensorList gradients,
+                   const GroupRates& rates) const {
+    const at::Tensor trusts = group.exempt ? at::Tensor() : trust(group, gradients, rates);
+    for (size_t i = 0; i < group.weights.size(); ++i) {
+      MomentumPass pass = {.m = m_, .lr = rates.lr};
+      if (!group.exempt) {
+        pass.trust = trusts.const_data_ptr<double>()[i];
+        pass.decay = rates.weight_decay;
+      }
+      momentum_in_one_pass(momentum_, pass, group.weights[i], gradients[i],
+                           keeps_momentum() ? group.slots[0][i] : at::Tensor());
+    }
   }
 
   at::Tensor trust(const ParameterGroup& group, at::TensorList gradients,
@@ -106,6 +122,7 @@ class Lamb final : public FlatOptimizer {
   void update(const ParameterGroup& group, at::TensorList raw, const GroupRates& rates) override {
     const auto [lr, b1, decay] = rates;
     const double b2 = options_.betas[1];
+    if (updates_in_one_pass(group.weights.front())) return update_here(group, raw, rates);
     const std::vector<at::Tensor> gradients =
         divisor_.defined() ? at::_foreach_div(raw, divisor_) : raw.vec();
     at::_foreach_mul_(group.slots[0], b1);
@@ -125,6 +142,30 @@ class Lamb final : public FlatOptimizer {
       scale_each(updates, where_positive(weight_norms, norms, weight_norms / norms));
     }
     at::_foreach_add_(group.weights, updates, -lr);
+  }
+
+  // Tensor by tensor: what is between the two passes stays in a cache where it fits into one.
+  void update_here(const ParameterGroup& group, at::TensorList gradients,
+                   const GroupRates& rates) const {
+    const LambPass pass = {.divisor = divisor_.defined() ? divisor_.item<double>() : 1,
+                           .b1 = rates.momentum,
+                           .b2 = options_.betas[1],
+                           .correction1 = correction1_,
+                           .correction2 = correction2_,
+                           .epsilon = options_.epsilon.value(),
+                           .decay = rates.weight_decay};
+    for (size_t i = 0; i < group.weights.size(); ++i) {
+      const at::Tensor& weight = group.weights[i];
+      const at::Tensor update = at::empty_like(weight);
+      lamb_in_one_pass(pass, weight, gradients[i], group.slots[0][i], group.slots[1][i], update);
+      double ratio = 1;
+      if (group.decays || options_.always_adapt) {
+        const at::Tensor norms = tensor_norms({weight, update});
+        const double* const values = norms.const_data_ptr<double>();
+        if (values[0] > 0 && values[1] > 0) ratio = values[0] / values[1];
+      }
+      momentum_in_one_pass({}, {.trust = ratio, .lr = rates.lr}, weight, update, {});
+    }
   }
 
   OptimizerOptions options_;

@@ -2,6 +2,7 @@
 
 #include "trainer/optim/flat_optimizer.h"
 #include "trainer/optim/momentum.h"
+#include "trainer/optim/one_pass.h"
 #include "trainer/optim/optimizer_kinds.h"
 
 namespace largo::optim {
@@ -73,9 +74,18 @@ class AbsorbedSgd final : public FlatOptimizer {
 
   void update(const ParameterGroup& group, at::TensorList gradients,
               const GroupRates& rates) override {
+    const bool keeps = keeps_momentum();
+    if (updates_in_one_pass(group.weights.front())) {
+      for (size_t i = 0; i < group.weights.size(); ++i) {
+        momentum_in_one_pass(options_, {.decay = rates.weight_decay, .m = m_, .lr = rates.lr},
+                             group.weights[i], gradients[i],
+                             keeps ? group.slots[0][i] : at::Tensor());
+      }
+      return;
+    }
     momentum_update(options_, m_, rates.lr, group.weights,
                     with_decay(gradients, group, rates.weight_decay),
-                    keeps_momentum() ? at::TensorList(group.slots[0]) : at::TensorList());
+                    keeps ? at::TensorList(group.slots[0]) : at::TensorList());
   }
 
   MomentumOptions options_;
