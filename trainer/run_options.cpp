@@ -144,11 +144,13 @@ void declare_options(OptionTable& table, TrainOptions& options) {
       "train.precision", options.precision,
       {{"float32", Precision::kFloat32},
        {"bfloat16", Precision::kBfloat16},
-       {"float64", Precision::kFloat64}},
+       {"float64", Precision::kFloat64},
+       {"auto", Precision::kAuto}},
       {.description = "of arithmetic. bfloat16: convolutions and matrix "
                       "products, and the activations between them; weights, "
                       "statistics, loss and sums stay float32. float64 is "
-                      "for tests"});
+                      "for tests. auto: float32 or bfloat16, whichever a few passes at the start "
+                      "show to be faster on rank 0; the run keeps that when it is resumed"});
   table.add("train.log_every", options.log_every, longer_than_nothing(),
             {.description = "how often losses are logged", .effect = Effect::kOutput});
   table.add("train.eval_every", options.eval_every, longer_than_nothing(),

@@ -15,7 +15,7 @@
 namespace largo {
 
 enum class LastBatch { kDrop, kKeep, kWrap };
-enum class Precision { kFloat32, kBfloat16, kFloat64 };
+enum class Precision { kFloat32, kBfloat16, kFloat64, kAuto };
 enum class NoiseScaleWish { kAuto, kOn, kOff };
 enum class Determinism { kNone, kRun, kWorldSize };
 enum class OnNonfinite { kStop, kSkip };

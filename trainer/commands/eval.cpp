@@ -58,6 +58,9 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
   const config::RunConfig& values = config.values;
   const ChosenDevice device = set_up_device(session, values.run, log);
 
+  if (values.train.precision == Precision::kAuto) {
+    log.note("train.precision auto: evaluated in float32");
+  }
   const Catalogs catalogs = make_catalogs();
   const std::string index = data_index_on_all_ranks(config, catalogs, session, log);
   data::DataInfo info;

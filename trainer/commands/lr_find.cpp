@@ -15,6 +15,7 @@
 #include "trainer/base/atomic_file.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/lr_find_report.h"
+#include "trainer/commands/precision.h"
 #include "trainer/commands/setup.h"
 #include "trainer/commands/training_setup.h"
 #include "trainer/config/set_value.h"
@@ -168,6 +169,7 @@ optim::RangeTest test_range(const RunInput& run, const optim::Ramp& ramp, int64_
 
 int find(const LrFindArguments& arguments, const comm::MpiSession& session, Log& log) {
   RunInput run = read_run(session, log, arguments.config);
+  settle_precision(run, session, Precision::kAuto, log);
   const optim::Ramp ramp = ramp_of(arguments, run.config.values.optimizer.kind);
   const BaseOfLr base = base_of_lr(run);
   comm::on_rank_zero(session, [&] { check_set(arguments, run, base); });

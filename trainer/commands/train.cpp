@@ -16,6 +16,7 @@
 #include "trainer/checkpoint/weights.h"
 #include "trainer/commands/build_info.h"
 #include "trainer/commands/commands.h"
+#include "trainer/commands/precision.h"
 #include "trainer/commands/resume.h"
 #include "trainer/commands/setup.h"
 #include "trainer/commands/stop.h"
@@ -35,12 +36,14 @@ namespace fs = std::filesystem;
 struct Start {
   fs::path directory;
   bool finished = false;
+  Precision precision = Precision::kAuto;  // that the run has had so far; auto: none
 };
 
 // The run directory is rank 0's to open, lock and judge.
 Start open_directory(const TrainArguments& arguments, const config::LoadedConfig& config,
                      const comm::MpiSession& session,
                      std::optional<checkpoint::RunDirectory>& opened) {
+  std::optional<Precision> before;
   comm::on_rank_zero(session, [&] {
     const RunOptions& run = config.values.run;
     opened.emplace(checkpoint::RunDirectory::open(run.output, run.name, arguments.fresh));
@@ -48,18 +51,22 @@ Start open_directory(const TrainArguments& arguments, const config::LoadedConfig
     const fs::path saved_file = opened->config_yaml();
     if (!fs::exists(saved_file)) return;
     const auto saved = config::load_config(read_config_file(saved_file), {});
+    config::RunConfig now = config.values;
+    before = saved.values.train.precision;
+    now.train.precision = precision_to_go_on_with(now.train.precision, *before);
     // A run without a checkpoint has nothing that its batch or data could be compared with later.
     const bool goes_on = opened->state() == checkpoint::RunState::kUnfinished &&
                          !checkpoint::Store(opened->checkpoints()).complete().empty();
-    refuse_other_trajectory(opened->path().string(), saved.values, config.values, !goes_on);
+    refuse_other_trajectory(opened->path().string(), saved.values, now, !goes_on);
   });
   std::string found;
   if (session.rank() == 0) {
+    const char* const state = opened->state() == checkpoint::RunState::kFinished ? "F" : "U";
     found =
-        (opened->state() == checkpoint::RunState::kFinished ? "F" : "U") + opened->path().string();
+        concat(state, static_cast<int>(before.value_or(Precision::kAuto)), opened->path().string());
   }
   found = session.broadcast(found);
-  return {found.substr(1), found.front() == 'F'};
+  return {found.substr(2), found[0] == 'F', static_cast<Precision>(found[1] - '0')};
 }
 
 std::string environment_json(const comm::MpiSession& session, ProgramArguments program,
@@ -71,7 +78,8 @@ std::string environment_json(const comm::MpiSession& session, ProgramArguments p
       .build_type = build_type(),
       .mpi = session.library_version(),
       .gpu = device.device.is_cpu() ? std::string() : comm::gpu_libraries(),
-      .flush_denormals = run.config.values.run.process.flush_denormals};
+      .flush_denormals = run.config.values.run.process.flush_denormals,
+      .precision = run.precision};
   environment.command_line.assign(program.argv, program.argv + program.argc);
   const auto hosts = session.all_gather(session.host());
   const auto devices = session.all_gather(device.name);
@@ -149,7 +157,7 @@ metrics::Summary summarize(const Training& training, Trainer& trainer, metrics::
 
 int train(const TrainArguments& arguments, const comm::MpiSession& session,
           comm::StopSignals& signals, double started_s, Log& log, ProgramArguments program) {
-  const RunInput run = read_run(session, log, arguments.config);
+  RunInput run = read_run(session, log, arguments.config);
   const config::RunConfig& values = run.config.values;
   const int64_t total_steps = run.prepared.plan.total_steps();
 
@@ -164,6 +172,7 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session,
     return 0;
   }
 
+  settle_precision(run, session, start.precision, log);
   Training training(run, session, directory);
   const auto controller =
       optim::make_controller(values.lr, run.prepared.schedule, run.prepared.schedule_inputs);

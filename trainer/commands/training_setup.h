@@ -31,6 +31,7 @@ struct RunInput {
   Catalogs catalogs;
   std::string index;  // of the data
   Prepared prepared;
+  std::string precision = {};  // in words, for environment.json
 };
 
 // A collective. Finds everything that can be wrong with the input, before anything is written or

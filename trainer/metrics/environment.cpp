@@ -139,6 +139,7 @@ std::string to_json(const RunEnvironment& environment) {
        {{"model", cpu_model()},
         {"capability", cpu_capability()},
         {"flush_denormals", environment.flush_denormals}}},
+      {"precision", environment.precision},
       {"command_line", environment.command_line},
       {"ranks", ranks},
       {"variables", selected_variables()},

@@ -38,6 +38,7 @@ struct RunEnvironment {
   std::string gpu = {};  // CUDA, cuDNN and NCCL; empty: a build without
   std::vector<std::string> command_line = {};
   bool flush_denormals = false;
+  std::string precision = {};               // "bfloat16: …", and why, where a probe decided
   std::vector<RankEnvironment> ranks = {};  // by rank
 };
 
