@@ -13,9 +13,9 @@ data: {kind: synthetic, shape: [1, 16, 16], classes: 5, limit: 400, augment: {pa
 model: {name: $2$([[ $2 != cnn3 ]] || echo ', norm: {kind: batch}')}
 batch: {global: 32}
 optimizer: {kind: $3, weight_decay: 5.0e-4}
-lr: {base: $lr, base_batch: 32, warmup: {kind: gradual, length: 5steps, start: zero}, policy: {kind: cosine}}
+lr: {base: $lr, base_batch: 32, scaling: linear, warmup: {kind: gradual, length: 5steps, start: zero}, policy: {kind: cosine}}
 train:
-  {length: $4steps, last_batch: wrap, log_every: 5steps, eval_every: 10steps, clip_norm: 2.0,
+  {length: $4steps, last_batch: wrap, log_every: 5steps, eval_every: $(($4 / 2))steps, clip_norm: 2.0,
    ema: {decay: 0.98, at_batch: 32}}
 eval: {batch: 30, precise_bn: 2}
 checkpoint: {every: 10steps, keep: 3}
