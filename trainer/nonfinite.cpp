@@ -55,7 +55,7 @@ bool NonfiniteSteps::allows(const Step& step) {
     return true;
   }
   kept_ = {step};
-  if (policy_ == OnNonfinite::kStop || skipped_.in_a_row == most_in_a_row_) stop(step, norm);
+  if (policy_ == OnNonfinite::kStop || skipped_.in_a_row >= most_in_a_row_) stop(step, norm);
   ++skipped_.in_a_row;
   ++skipped_.total;
   log_.warn(concat("train.on_nonfinite: skip: step ", step.number + 1,

@@ -305,6 +305,10 @@ void Trainer::record(int64_t completed, const StepResult& result) {
 
 void Trainer::evaluate_and_record(int64_t step) {
   const double start = now_s();
+  if (!parts_.compute.device.is_cpu()) {  // where steps are looked at later; here it waits anyway
+    parts_.world.barrier();
+    nonfinite_.check();
+  }
   evaluate_as("val", step);
   if (parts_.average) {
     parts_.average->swap();

@@ -30,8 +30,11 @@ std::string read_text(const char* path) {
 }
 
 bool tune_malloc() {
-  return mallopt(M_MMAP_THRESHOLD, 1 << 30) == 1 && mallopt(M_TRIM_THRESHOLD, -1) == 1 &&
-         mallopt(M_TOP_PAD, kTopPad) == 1;
+  // glibc before 2.35 takes no threshold above 32 MiB: it maps nothing then.
+  const bool heap = mallopt(M_MMAP_THRESHOLD, 1 << 30) == 1 || mallopt(M_MMAP_MAX, 0) == 1;
+  const bool trim = mallopt(M_TRIM_THRESHOLD, -1) == 1;
+  const bool pad = mallopt(M_TOP_PAD, kTopPad) == 1;
+  return heap && trim && pad;
 }
 
 // Grows the heap, which tuned malloc does not give back. Why it could not be done, or nothing.

@@ -143,7 +143,8 @@ RunIdentity identity_of(const Training& training, const comm::MpiSession& sessio
       concat(version(), ' ', commit(), ", LibTorch ", metrics::torch_version(), ", ",
              metrics::cpu_capability(), ", own kernels ", to_string(best_cpu_isa()), ", ",
              training.run.device.threads, " threads, ",
-             training.run.device.device.is_cpu() ? "CPU" : training.run.device.name);
+             training.run.device.device.is_cpu() ? "CPU" : training.run.device.name,
+             training.run.config.values.model.norm.fused ? "" : ", norms not fused");
   return {.world = plan.world(),
           .global_batch = plan.global_batch(),
           .micro_batch = plan.micro_batch(),

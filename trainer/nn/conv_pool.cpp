@@ -1,12 +1,12 @@
 #include "trainer/nn/conv_pool.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "trainer/nn/memory_format.h"
+#include "trainer/nn/parallel.h"
 #include "trainer/nn/pool_kernels.h"
 
 namespace largo::nn {
@@ -36,7 +36,7 @@ Pooled pool_images(const torch::Tensor& x, const torch::Tensor& bias, bool flat)
   const float* const added = bias.const_data_ptr<float>();
   float* const to = y.mutable_data_ptr<float>();
   auto* const places = which.mutable_data_ptr<uint8_t>();
-  at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
+  in_pieces(images, [&](int64_t begin, int64_t end) {
     std::vector<float> by_pixel(static_cast<size_t>(flat ? values : 0));
     std::vector<int32_t> scratch(static_cast<size_t>(shape.pooled_row()));
     for (int64_t i = begin; i < end; ++i) {
@@ -65,7 +65,7 @@ PoolGradients unpool_images(const torch::Tensor& any_dy, const torch::Tensor& wh
   const auto* const places = which.const_data_ptr<uint8_t>();
   float* const to = dx.mutable_data_ptr<float>();
   float* const by_image = sums.mutable_data_ptr<float>();
-  at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
+  in_pieces(images, [&](int64_t begin, int64_t end) {
     std::vector<float> by_pixel(static_cast<size_t>(flat ? values : 0));
     std::vector<int32_t> scratch(static_cast<size_t>(shape.pooled_row()));
     for (int64_t i = begin; i < end; ++i) {

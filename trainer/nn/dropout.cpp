@@ -1,10 +1,9 @@
 #include "trainer/nn/dropout.h"
 
-#include <ATen/Parallel.h>
-
 #include "comm/base/error.h"
 #include "trainer/base/keyed_random.h"
 #include "trainer/nn/host_values.h"
+#include "trainer/nn/parallel.h"
 
 namespace largo::nn {
 
@@ -40,7 +39,7 @@ torch::Tensor Dropout::draw(std::span<const SampleKey> keys, int64_t values,
   const auto dropped_below = static_cast<uint64_t>(probability * 0x1p32);
   const torch::Tensor keep = empty_for(device, {samples, values}, torch::kBool);
   bool* const data = keep.mutable_data_ptr<bool>();
-  at::parallel_for(0, samples, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+  in_pieces(samples, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const SampleKey& key = keys[static_cast<size_t>(i)];
       KeyedRandom random(seed_, Purpose::kDropout, static_cast<uint32_t>(key.epoch),

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "comm/base/error.h"
 #include "trainer/nn/fused_sets.h"
 
 namespace largo::nn {
@@ -58,6 +59,7 @@ struct FusedNormalize : torch::autograd::Function<FusedNormalize> {
 
   static torch::autograd::variable_list backward(Context* context,
                                                  torch::autograd::variable_list grads) {
+    LARGO_CHECK(!torch::GradMode::is_enabled(), "fused normalization has no second derivative");
     const auto saved = context->get_saved_variables();
     const torch::Tensor &x = saved[0], &y = saved[5];
     const SetParameters parameters = {saved[1], saved[2], saved[3], saved[4]};

@@ -17,4 +17,9 @@ void parallel_for(int64_t items, const std::function<void(int64_t)>& use) {
   for (int64_t i = 0; i < items; ++i) use(i);
 }
 
+void in_pieces(int64_t items, const std::function<void(int64_t begin, int64_t end)>& use) {
+  const int64_t pieces = std::min<int64_t>(items, at::get_num_threads());
+  parallel_for(pieces, [&](int64_t p) { use(items * p / pieces, items * (p + 1) / pieces); });
+}
+
 }  // namespace largo::nn

@@ -11,4 +11,8 @@ namespace largo::nn {
 // (at::parallel_for is a plain loop in sources that are not compiled for OpenMP.)
 void parallel_for(int64_t items, const std::function<void(int64_t)>& use);
 
+// Calls use(begin, end) for pieces of 0 to items, one for each thread: for what is set up per
+// piece.
+void in_pieces(int64_t items, const std::function<void(int64_t begin, int64_t end)>& use);
+
 }  // namespace largo::nn

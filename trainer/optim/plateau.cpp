@@ -189,7 +189,10 @@ class PlateauController final : public LrController {
     loss_sum_ += numbers.loss_sum;
     samples_ += numbers.samples;
     if (!is_due(numbers.step)) return;
-    if (decides(numbers.step)) decide(numbers.step, loss_sum_ / static_cast<double>(samples_));
+    // Steps that were left out count for nothing (train.on_nonfinite: skip).
+    if (decides(numbers.step) && samples_ > 0) {
+      decide(numbers.step, loss_sum_ / static_cast<double>(samples_));
+    }
     loss_sum_ = 0;
     samples_ = 0;
   }
