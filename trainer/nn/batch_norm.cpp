@@ -19,8 +19,8 @@ BatchNorm::BatchNorm(const NormOptions& options, int64_t channels)
       num_batches_tracked(register_buffer("num_batches_tracked", torch::zeros({}, torch::kInt64))),
       momentum_(options.momentum) {}
 
-torch::Tensor BatchNorm::apply(const torch::Tensor& x, const StepContext& context,
-                               const Epilogue& then) {
+torch::Tensor BatchNorm::forward_then(const torch::Tensor& x, const StepContext& context,
+                                      const Epilogue& then) {
   if (context.training) {
     if (collected_) collect(x);
     return forward_training(x, context, then);

@@ -52,8 +52,8 @@ class BatchNorm : public Norm {
                int64_t rank_samples, const StepContext& context);
 
  private:
-  torch::Tensor apply(const torch::Tensor& x, const StepContext& context,
-                      const Epilogue& then) final;
+  torch::Tensor forward_then(const torch::Tensor& x, const StepContext& context,
+                             const Epilogue& then) final;
   void collect(const torch::Tensor& x);
 
   double momentum_;

@@ -34,7 +34,8 @@ GroupNorm::GroupNorm(const NormOptions& options, int64_t channels, int64_t group
   LARGO_CHECK(groups_ > 0 && channels % groups_ == 0, groups_, " groups, ", channels, " channels");
 }
 
-torch::Tensor GroupNorm::apply(const torch::Tensor& x, const StepContext&, const Epilogue& then) {
+torch::Tensor GroupNorm::forward_then(const torch::Tensor& x, const StepContext&,
+                                      const Epilogue& then) {
   if (x.size(0) == 0) return follow(forward_empty(x), then);
   if (fuses(x)) return fused_group_norm(x, groups_, weight, bias, epsilon(), then);
   return follow(plain(x), then);
@@ -51,8 +52,8 @@ torch::Tensor GroupNorm::plain(const torch::Tensor& x) const {
   return at::group_norm(x, groups_, weight, bias, epsilon());
 }
 
-torch::Tensor InstanceNorm::apply(const torch::Tensor& x, const StepContext&,
-                                  const Epilogue& then) {
+torch::Tensor InstanceNorm::forward_then(const torch::Tensor& x, const StepContext&,
+                                         const Epilogue& then) {
   if (x.size(0) == 0) return follow(forward_empty(x), then);
   if (fuses(x)) return fused_group_norm(x, x.size(1), weight, bias, epsilon(), then);
   if (!x.is_cpu()) return follow(group_norm(x, x.size(1), weight, bias, epsilon()), then);
@@ -63,7 +64,8 @@ torch::Tensor InstanceNorm::apply(const torch::Tensor& x, const StepContext&,
 NoNorm::NoNorm(const NormOptions& options, int64_t channels)
     : Norm({.epsilon = options.epsilon, .affine = false}, channels) {}
 
-torch::Tensor NoNorm::apply(const torch::Tensor& x, const StepContext&, const Epilogue& then) {
+torch::Tensor NoNorm::forward_then(const torch::Tensor& x, const StepContext&,
+                                   const Epilogue& then) {
   return follow(x, then);
 }
 

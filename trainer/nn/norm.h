@@ -22,22 +22,23 @@ class Norm : public torch::nn::Module {
 
   // Of x's dtype, in x's memory format. The caller may change it in place.
   torch::Tensor forward(const torch::Tensor& x, const StepContext& context) {
-    return apply(x, context, {});
+    return forward_then(x, context, {});
   }
 
   // relu(forward(x) + residual), without the sum where residual is undefined. Not to be changed in
   // place where there is one.
   torch::Tensor forward_relu(const torch::Tensor& x, const StepContext& context,
                              const torch::Tensor& residual = {}) {
-    return apply(x, context, {.relu = true, .residual = residual});
+    return forward_then(x, context, {.relu = true, .residual = residual});
   }
 
   torch::Tensor weight;  // [channels]; undefined without affine
   torch::Tensor bias;    // [channels]; undefined without affine
 
  protected:
-  virtual torch::Tensor apply(const torch::Tensor& x, const StepContext& context,
-                              const Epilogue& then) = 0;
+  // forward() and what follows it.
+  virtual torch::Tensor forward_then(const torch::Tensor& x, const StepContext& context,
+                                     const Epilogue& then) = 0;
 
   // What forward returns for zero images, with x, weight and bias in its graph.
   torch::Tensor forward_empty(const torch::Tensor& x) const;
@@ -61,8 +62,8 @@ class GroupNorm final : public Norm {
   GroupNorm(const NormOptions& options, int64_t channels, int64_t groups);
 
  private:
-  torch::Tensor apply(const torch::Tensor& x, const StepContext& context,
-                      const Epilogue& then) override;
+  torch::Tensor forward_then(const torch::Tensor& x, const StepContext& context,
+                             const Epilogue& then) override;
   torch::Tensor plain(const torch::Tensor& x) const;
 
   int64_t groups_;
@@ -74,8 +75,8 @@ class InstanceNorm final : public Norm {
   using Norm::Norm;
 
  private:
-  torch::Tensor apply(const torch::Tensor& x, const StepContext& context,
-                      const Epilogue& then) override;
+  torch::Tensor forward_then(const torch::Tensor& x, const StepContext& context,
+                             const Epilogue& then) override;
 };
 
 // Returns its input itself; no parameters.
@@ -84,8 +85,8 @@ class NoNorm final : public Norm {
   NoNorm(const NormOptions& options, int64_t channels);
 
  private:
-  torch::Tensor apply(const torch::Tensor& x, const StepContext& context,
-                      const Epilogue& then) override;
+  torch::Tensor forward_then(const torch::Tensor& x, const StepContext& context,
+                             const Epilogue& then) override;
 };
 
 // The layer that the options ask for. sync_batch normalizes over the ranks of `group`, which must
