@@ -2,9 +2,17 @@
 
 namespace largo {
 
-std::vector<OptionProblem> check_determinism(const RunOptions& run, const nn::NormOptions& norm,
+std::vector<OptionProblem> check_determinism(const RunOptions& run, const TrainOptions& train,
+                                             const nn::NormOptions& norm,
                                              const comm::CommOptions& comm) {
   std::vector<OptionProblem> problems;
+  if (run.determinism != Determinism::kNone && train.precision == Precision::kAuto) {
+    problems.push_back(
+        {"train.precision",
+         concat("auto takes what is faster when the run starts, and run.determinism: ",
+                run.determinism == Determinism::kRun ? "run" : "world_size",
+                " is for the same bits every time; legal beside it: float32, bfloat16, float64")});
+  }
   if (run.determinism != Determinism::kWorldSize) return problems;
   if (norm.kind == nn::NormKind::kSyncBatch) {
     problems.push_back({"model.norm.kind",

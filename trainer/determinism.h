@@ -12,8 +12,10 @@
 namespace largo {
 
 // Under world_size: samples of different virtual workers must not meet before the tree sums them,
-// and nothing may be rounded between. The batch is BatchPlan's to check.
-std::vector<OptionProblem> check_determinism(const RunOptions& run, const nn::NormOptions& norm,
+// and nothing may be rounded between. Under run, too, nothing may be chosen by speed. The batch is
+// BatchPlan's to check.
+std::vector<OptionProblem> check_determinism(const RunOptions& run, const TrainOptions& train,
+                                             const nn::NormOptions& norm,
                                              const comm::CommOptions& comm);
 
 // What is promised on CPUs only.

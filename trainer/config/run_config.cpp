@@ -56,10 +56,11 @@ std::vector<OptionProblem> check_allowed(const RunConfig& config) {
 
 std::vector<OptionProblem> check(const RunConfig& config) {
   std::vector<OptionProblem> all = check_allowed(config);
-  for (auto& found : {check(config.run.process), check(config.data), check(config.model),
-                      check(config.batch), check(config.optimizer), check(config.lr),
-                      optim::check_scaling(config.lr, config.optimizer), check(config.train),
-                      check_determinism(config.run, config.model.norm, config.comm)}) {
+  for (auto& found :
+       {check(config.run.process), check(config.data), check(config.model), check(config.batch),
+        check(config.optimizer), check(config.lr),
+        optim::check_scaling(config.lr, config.optimizer), check(config.train),
+        check_determinism(config.run, config.train, config.model.norm, config.comm)}) {
     all.insert(all.end(), found.begin(), found.end());
   }
   return all;
