@@ -103,7 +103,9 @@ Outcome run(const NormOptions& options, const Images& images, const Case& c, tor
   EXPECT_EQ(y.scalar_type(), dtype);
   y.backward(images.dy.to(dtype));
   outcome.by = y.grad_fn()->name();
-  if (is_fused(outcome)) EXPECT_EQ(y.strides(), x.strides());
+  if (is_fused(outcome)) {
+    EXPECT_EQ(y.strides(), x.strides());
+  }
   outcome.y = y.detach();
   outcome.dx = x.grad();
   if (c.residual) outcome.dresidual = residual.grad();
@@ -169,7 +171,9 @@ TEST_P(FusedNormTest, EqualsPlainOperationsInDoublePrecision) {
     for (const Case& c : cases()) {
       SCOPED_TRACE(testing::Message() << at::IntArrayRef(sizes) << ": " << c);
       const Outcome outcome = fused(images, c);
-      if (c.relu || !c.residual) EXPECT_TRUE(is_fused(outcome)) << outcome.by;
+      if (c.relu || !c.residual) {
+        EXPECT_TRUE(is_fused(outcome)) << outcome.by;
+      }
       expect_close(outcome, reference(images, c), 1e-5);
     }
   }
@@ -299,7 +303,9 @@ TEST_P(FusedNormTest, OutputsChangedInPlaceAreRightOrRefused) {
     torch::Tensor y = norm->forward_relu(x, step.context());
     if (change) y.add_(1);
     y.backward(dy);
-    if (change) EXPECT_TRUE(torch::equal(x.grad(), expected));
+    if (change) {
+      EXPECT_TRUE(torch::equal(x.grad(), expected));
+    }
     expected = x.grad();
   }
   const torch::Tensor x = images.x.to(torch::kFloat32).requires_grad_();
@@ -358,8 +364,11 @@ TEST(FusedSyncBatchNormTest, RanksEqualOneProcess) {
       y.backward(mine(images.dy));
       each[rank] = {.y = y.detach(),
                     .dx = x.grad(),
+                    .dresidual = {},
                     .dweight = norm->weight.grad(),
                     .dbias = norm->bias.grad(),
+                    .mean = {},
+                    .variance = {},
                     .by = y.grad_fn()->name()};
       if (add) each[rank].dresidual = residual.grad();
     });
@@ -369,7 +378,9 @@ TEST(FusedSyncBatchNormTest, RanksEqualOneProcess) {
     };
     EXPECT_LE(relative_error(joined(&Outcome::y), expected.y), 1e-5);
     EXPECT_LE(relative_error(joined(&Outcome::dx), expected.dx), 1e-5);
-    if (add) EXPECT_LE(relative_error(joined(&Outcome::dresidual), expected.dresidual), 1e-5);
+    if (add) {
+      EXPECT_LE(relative_error(joined(&Outcome::dresidual), expected.dresidual), 1e-5);
+    }
     EXPECT_LE(relative_error(each[0].dweight + each[1].dweight + each[2].dweight, expected.dweight),
               1e-5);
     EXPECT_LE(relative_error(each[0].dbias + each[1].dbias + each[2].dbias, expected.dbias), 1e-5);

@@ -136,7 +136,9 @@ TEST_P(NormRowsTest, ComputesWhatDoublePrecisionDoes) {
                         sum_g.data(), sum_gz.data());
           EXPECT_LE(error(as_floats(sum_g), expected.sum_g), 2e-5);
           EXPECT_LE(error(as_floats(sum_gz), expected.sum_gz), 2e-5);
-          if (from_y) EXPECT_LE(error(masked.read(), expected.g), 1e-7);
+          if (from_y) {
+            EXPECT_LE(error(masked.read(), expected.g), 1e-7);
+          }
           input_gradient_rows(rows, line, by, x.data(),
                               {from_y ? masked.data() : dy.data(), relu && !from_y}, dx.data());
           EXPECT_LE(error(dx.read(), expected.dx), tolerance(type));
