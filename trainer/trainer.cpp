@@ -104,15 +104,17 @@ void Trainer::train_to_end() {
   while (!parts_.lr.done(completed_)) {
     profile_.before_step(completed_ + 1);
     const StepResult result = train_step(completed_);
-    add_to_interval(completed_, result);
     const int64_t step = ++completed_;
     profile_.after_step(step);
     if (rank_check_.is_due(step)) check_parameters(step);
     const bool done = parts_.lr.done(step);
     const Wishes agreed = agree();
     if (!done && Stopping::is_agreed(agreed)) stopped_ = agreed;
-    parts_.progress.step(step, parts_.lr.clock(step), plan.epoch_at(step), now_s());
+    const double trained_s = now_s();
+    add_to_interval(step - 1, result);
+    parts_.progress.step(step, parts_.lr.clock(step), plan.epoch_at(step), trained_s);
     if (is_due(step, log_every, done) || parts_.lr.wants_losses(step, false)) record(step, result);
+    timer_.add_logging(now_s() - trained_s);
     if (is_due(step, eval_every, done) || parts_.lr.wants_evaluation(step)) {
       evaluate_and_record(step);
     }
@@ -212,6 +214,7 @@ void Trainer::update(int64_t step, StepResult& result) {
   if (const torch::Tensor squares = parts_.reducer.micro_batch_squares(); squares.defined()) {
     gradients_.add(step, squares, result.grad_norm);
   }
+  clock_->lap(metrics::Phase::kGradientSums);
   result.lr = parts_.lr.lr(step);
   result.skipped = parts_.watches_gradients &&
                    !nonfinite_.allows({step, result.lr, result.grad_norm, result.loss_sum});

@@ -144,7 +144,7 @@ def _rates() -> list[Comparison]:
 
 def _costs() -> list[Comparison]:
     asked = [("cost of SyncBN", "resnet20_sync", "resnet20", 0.05), ("cost of group norm", "resnet20_group", "resnet20", 0.10),
-             ("cost of the noise scale", "resnet20", "resnet20_quiet", 0.01)]
+             ("cost of the noise scale", "resnet20", "resnet20_quiet", None)]
     return [Comparison("resnet20", f"{title}, ResNet-20", "images_per_s", f"{ours}.largo", f"{theirs}.largo", floor=floor,
                        cost=True) for title, ours, theirs, floor in asked]
 
@@ -161,7 +161,11 @@ def _sums() -> list[Comparison]:
 
 
 ASKED: list[Comparison | Limit] = [
-    *_rates(), *_costs(), *_sums(),
+    *_rates(), *_costs(),
+    *(Limit(bench, f"{what}, part of a step of {title}", number, f"{name}.largo", "share", 0.01)
+      for bench, name, title in (("lenet", "lenet", "LeNet"), ("resnet20", "resnet20", "ResNet-20"))
+      for what, number in (("gradient norm and noise", "gradient_sums_share"), ("logging and metrics", "logging_share"))),
+    *_sums(),
     Comparison("loader", "loader, 2 workers", "images_per_s", "loader.largo", "loader.pytorch", floor=1.5),
     *(Comparison(bench, f"peak memory per rank, {title}", "peak_rss_bytes", f"{name}.largo", f"{name}.pytorch", "bytes", 1.0)
       for bench, name, title in (("lenet", "lenet", "LeNet"), ("resnet20", "resnet20", "ResNet-20"),

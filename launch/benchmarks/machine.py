@@ -12,7 +12,7 @@ BUSY = 0.05  # of the cores' time by others: more than this and the numbers say 
 
 def describe(root: Path, largo: str, mpirun: str, peer: Path | None) -> dict[str, object]:
     """For the report. Takes a second, in which the machine is watched."""
-    load = os.getloadavg()
+    load = os.getloadavg()  # before this program adds to it
     return {
         "cpu": _cpu_field("model name") or platform.processor(),
         "isa": [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in _cpu_field("flags").split()],
@@ -22,7 +22,7 @@ def describe(root: Path, largo: str, mpirun: str, peer: Path | None) -> dict[str
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "commit": commit(root),
         "largo": _output([largo, "version"]),
-        "mpi": _output([mpirun, "--version"]).splitlines()[0] if _output([mpirun, "--version"]) else "",
+        "mpi": next(iter(_output([mpirun, "--version"]).splitlines()), ""),
         "pytorch": _output([str(peer), "-c", "import torch; print(torch.__version__)"]) if peer else "",
         "python": platform.python_version(),
         "load_average": [round(value, 2) for value in load],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .floors import Results, Row, Spread, rows_of, spread
 
 HEADS = ["measured", "Largo", "against", "theirs", "ratio", "quartiles", "floor", ""]
-PHASES = ("data", "forward", "backward", "exposed_comm", "optimizer")
+PHASES = ("data", "forward", "backward", "exposed_comm", "gradient_sums", "optimizer")
 PROFILED = {"lenet.largo": "LeNet", "resnet8.largo": "ResNet-8", "resnet20.largo": "ResNet-20",
             "resnet20_bf16.largo": "ResNet-20, bfloat16", "resnet50.largo": "ResNet-50 at 64x64"}
 
@@ -17,6 +17,8 @@ def quantity(value: float, unit: str) -> str:
     """Three digits, and the unit that fits."""
     if unit == "images/s":
         return f"{value:.0f}/s" if value >= 100 else f"{value:.1f}/s"
+    if unit == "share":
+        return f"{100 * value:.2f} %"
     if unit == "bytes":
         return f"{value / 1e6:.0f} MB"
     for factor, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
@@ -59,7 +61,7 @@ def step_rows(results: Results) -> list[list[str]]:
     return table
 
 
-STEP_HEADS = ["step of", "whole", "data", "forward", "backward", "exposed sum", "optimizer", "rest"]
+STEP_HEADS = ["step of", "whole", "data", "forward", "backward", "exposed sum", "gradient sums", "optimizer", "rest"]
 
 
 def text_table(heads: Sequence[str], table: Sequence[Sequence[str]]) -> str:
@@ -87,6 +89,7 @@ def notes(machine: dict, missing: Sequence[str], failures: Sequence[str], idle_l
         found.append(f"The machine was not idle: {machine['busy_before']:.0%} of its cores' time was in use before the start.")
     found += missing
     found.append("SyncBN has no PyTorch column: torch.nn.SyncBatchNorm refuses CPU tensors. It is compared with Largo's batch norm per rank.")
+    found.append("PyTorch runs eagerly, with fused SGD, channels_last, gradient_as_bucket_view and without broadcast_buffers; torch.compile is not tried.")
     found.append("PyTorch's resident memory includes what its wheel loads of CUDA's libraries.")
     found += [f"Failed: {text}" for text in failures]
     return found

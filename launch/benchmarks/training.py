@@ -44,11 +44,13 @@ def train_largo(largo: str, mpirun: str, case: cases.Case, folder: Path, quick: 
     summary = json.loads((folder / "run" / "summary.json").read_text())
     losses = [record["loss"] for record in _records(folder / "run") if record["event"] == "train"]
     check_loss("Largo", losses, case.classes)
+    times = summary["step_time"]
     if (summary["steps"], summary["global_batch"]) != (steps, RANKS * case.batch):
         raise MeasurementFailed(f"Largo trained {summary['steps']} steps of {summary['global_batch']} images")
     return {"images_per_s": summary["samples_per_s"], "peak_rss_bytes": done.peak_rss_bytes, "loss": losses[0],
             "last_loss": losses[-1], "parameters": parameters_in(folder / "run" / "weights.safetensors"),
-            **{f"step_{phase}_s": seconds for phase, seconds in summary["step_time"].items()}}
+            **{f"{part}_share": times[part] / times["p50"] for part in ("gradient_sums", "logging")},
+            **{f"step_{phase}_s": seconds for phase, seconds in times.items()}}
 
 
 def train_peer(python: Path, case: cases.Case, folder: Path, quick: bool) -> Numbers:

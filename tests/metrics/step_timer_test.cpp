@@ -58,13 +58,25 @@ TEST(StepTimer, EveryPhaseHasItsField) {
   timer.add(Phase::kBackward, 3);
   timer.add(Phase::kExposedComm, 4);
   timer.add(Phase::kOptimizer, 5);
-  timer.end_step(15);
+  timer.add(Phase::kGradientSums, 6);
+  timer.end_step(21);
   const StepTimes times = timer.times();
   EXPECT_EQ(times.data, 1);
   EXPECT_EQ(times.forward, 2);
   EXPECT_EQ(times.backward, 3);
   EXPECT_EQ(times.exposed_comm, 4);
   EXPECT_EQ(times.optimizer, 5);
+  EXPECT_EQ(times.gradient_sums, 6);
+}
+
+TEST(StepTimer, LoggingIsAMeanOverTheStepsAfterTheWarmUp) {
+  StepTimer timer;
+  for (int i = 0; i < 10; ++i) timer.add_logging(1000);
+  timer.end_step(1);
+  EXPECT_EQ(timer.times().logging, 0);
+  for (int i = 0; i < 3; ++i) timer.add_logging(0);
+  timer.add_logging(8);
+  EXPECT_EQ(timer.times().logging, 2);
 }
 
 TEST(StepTimer, QuantilesAreInterpolated) {

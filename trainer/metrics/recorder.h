@@ -43,13 +43,16 @@ struct EvalRecord {
   double time_s = 0;
 };
 
-// Seconds. Phases: medians over steps; p5, p50, p95: of whole steps.
+// Seconds. Phases: medians over steps; p5, p50, p95: of whole steps. logging comes after a step and
+// is a mean, since few steps are logged; 0 where no step came after the warm-up.
 struct StepTimes {
   double data = 0;
   double forward = 0;
   double backward = 0;
   double exposed_comm = 0;
+  double gradient_sums = 0;
   double optimizer = 0;
+  double logging = 0;
   double p5 = 0;
   double p50 = 0;
   double p95 = 0;

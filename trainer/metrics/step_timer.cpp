@@ -46,6 +46,10 @@ void StepTimer::end_step(double seconds) {
   current_ = {};
 }
 
+void StepTimer::add_logging(double seconds) {
+  if (++logged_ > kWarmupSteps) logging_s_ += seconds;
+}
+
 std::vector<StepTimer::Step> StepTimer::measured() const {
   if (!steps_.empty()) return steps_;
   return {warmup_.begin() + static_cast<std::ptrdiff_t>(warmup_.size() / 2), warmup_.end()};
@@ -63,7 +67,10 @@ StepTimes StepTimer::times() const {
           .forward = median(Phase::kForward),
           .backward = median(Phase::kBackward),
           .exposed_comm = median(Phase::kExposedComm),
+          .gradient_sums = median(Phase::kGradientSums),
           .optimizer = median(Phase::kOptimizer),
+          .logging =
+              logged_ > kWarmupSteps ? logging_s_ / static_cast<double>(logged_ - kWarmupSteps) : 0,
           .p5 = quantile(totals, 0.05),
           .p50 = quantile(totals, 0.5),
           .p95 = quantile(totals, 0.95)};
