@@ -34,9 +34,9 @@ begin() {
   launcher=$!
 }
 
-# stopped_with CODE: the launcher's; within a minute, with nobody left, and what a run that stops leaves.
+# ended_with CODE: the launcher's; within a minute, with nobody left.
 times=()
-stopped_with() {
+ended_with() {
   local since
   since=$(date +%s%N)
   ended() { ! kill -0 "$launcher" 2>/dev/null; }
@@ -46,6 +46,11 @@ stopped_with() {
   expect_code "$1"
   times+=($((($(date +%s%N) - since) / 1000000)))
   [[ -z $(marked OMPI_COMM_WORLD_SIZE=2) ]] || fail "$ran leaves processes behind"
+}
+
+# stopped_with CODE: and with what a run that stops leaves.
+stopped_with() {
+  ended_with "$1"
   [[ $(field runs/stopped/summary.json status) = stopped ]] || fail "$ran has another status"
   steps=$(field runs/stopped/summary.json steps)
   [[ -e $(printf 'runs/stopped/checkpoints/step-%08d/DONE' "$steps") ]] || fail "$ran has no checkpoint of step $steps"
@@ -58,7 +63,11 @@ goes_on() {  # [RANKS]
   run "${1:-2}" train stopped.yaml
   expect_code 0
   expect_err "after step $steps"
-  [[ ${1:-2} != 2 ]] || for file in weights.safetensors weights_ema.safetensors; do
+  [[ ${1:-2} != 2 ]] || ends_as_whole
+}
+
+ends_as_whole() {
+  for file in weights.safetensors weights_ema.safetensors; do
     cmp "runs/whole/$file" "runs/stopped/$file" || fail "$ran ends with another $file"
   done
 }
@@ -83,6 +92,38 @@ done
 printf '%s\n' "${times[@]}" | sort -n | awk -v n="$count" '{ t[NR] = $1 }
   END { printf "%d stops of %d; from signal to exit: median %d ms, longest %d ms\n", NR, n, t[int((NR + 1) / 2)], t[NR] }'
 [[ $trials = 1 ]] || exit 0
+
+# Nothing was lost yet, or one step is kept.
+ran="a run with SIGUSR1 about its first step"
+begin
+await 60 "the start of $ran" has start
+kill -USR1 "$launcher"
+ended_with 75
+run 2 train stopped.yaml
+expect_code 0
+ends_as_whole
+
+# One sample at a time: the time goes into evaluations.
+ran="a run with SIGUSR1 in an evaluation"
+begin train.eval_every=1steps eval.batch=1
+await 60 "an evaluation of $ran" has eval
+signals_to_one USR1 1
+stopped_with 75
+goes_on
+
+# The agreement waits for a rank that hangs; who asks again does not.
+ran="a run with a second signal"
+begin
+await 60 "the start of $ran" has train
+signals_to_one STOP 1
+signals_to_one USR1 0
+sleep 1.2
+signals_to_one USR2 0
+ended_with $((128 + 12))
+expect_err "SIGUSR2: a second signal: ends at once"
+run 2 train stopped.yaml
+expect_code 0
+ends_as_whole
 
 # launch/run makes of the signals that mpirun would kill its ranks for one that it passes on.
 ran="launch/run with SIGTERM"
