@@ -50,7 +50,8 @@ class Stopping {
 
 // The earlier of `time_limit_s` after `started_s` and the end of the Slurm job. `job_end` is
 // SLURM_JOB_END_TIME, seconds since 1970, null where there is none; one that is no number, or
-// that has passed, is said through `warn` and not watched. `unix_s` is the time since 1970 at `now_s`.
+// that has passed, is said through `warn` and not watched. `unix_s` is the time since 1970 at
+// `now_s`.
 std::optional<Deadline> earliest_deadline(std::optional<double> time_limit_s, double started_s,
                                           const char* job_end, double unix_s, double now_s,
                                           const std::function<void(const std::string&)>& warn);
