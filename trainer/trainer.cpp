@@ -336,13 +336,14 @@ data::SkippedSamples* Trainer::counter(data::SkippedSamples& skipped) const {
   return parts_.data.on_bad_sample == data::OnBadSample::kSkip ? &skipped : nullptr;
 }
 
-// Of the epoch under way, over all ranks: they all stop, or none.
+// Of each epoch, since one may have ended after the last look; over all ranks: they all stop, or
+// none.
 void Trainer::check_skipped_samples(int64_t completed) {
   if (parts_.data.on_bad_sample != data::OnBadSample::kSkip) return;
-  const auto epoch = static_cast<size_t>(parts_.plan.epoch_at(completed - 1));
-  const auto counts = skipped_by_epoch(skipped_train_, parts_.plan, completed, parts_.world);
-  const int64_t count = epoch < counts.size() ? counts[epoch] : 0;
-  as_agreed([&] { data::check_skipped(count, parts_.plan.train_samples()); });
+  for (const int64_t count :
+       skipped_by_epoch(skipped_train_, parts_.plan, completed, parts_.world)) {
+    as_agreed([&] { data::check_skipped(count, parts_.plan.train_samples()); });
+  }
 }
 
 void Trainer::check_parameters(int64_t completed) {
