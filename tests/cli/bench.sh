@@ -10,7 +10,7 @@ try() {
   local wanted=$1
   shift
   ran="launch/bench $*" code=0
-  timeout -k 5 120 "$bench" "$@" >out 2>err </dev/null || code=$?
+  timeout -k 5 270 "$bench" "$@" >out 2>err </dev/null || code=$?
   expect_code "$wanted"
 }
 
