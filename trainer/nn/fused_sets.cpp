@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace largo::nn {
 
@@ -17,15 +18,17 @@ SetParts SetParameters::of(int64_t set) const {
 SetLine::SetLine(const FusedSetting& setting, int64_t channels, const SetParts& set)
     : channels_(channels), values_(static_cast<size_t>(3 * channels)) {
   const int64_t per_group = channels / setting.groups;
-  for (int64_t c = 0; c < channels; ++c) {
-    const double mean = set.mean[c / per_group];
-    const double scale = (set.weight != nullptr ? set.weight[c] : 1) /
-                         std::sqrt(set.variance[c / per_group] + setting.epsilon);
-    const double bias = set.bias != nullptr ? set.bias[c] : 0;
-    const auto pivot = static_cast<float>(mean);
-    values_[c] = pivot;
-    values_[channels + c] = static_cast<float>(scale);
-    values_[2 * channels + c] = static_cast<float>(bias - (mean - pivot) * scale);
+  for (int64_t group = 0; group < setting.groups; ++group) {
+    const double inverse_sigma = 1 / std::sqrt(set.variance[group] + setting.epsilon);
+    const auto pivot = static_cast<float>(set.mean[group]);
+    const double offset = set.mean[group] - pivot;
+    for (int64_t c = group * per_group; c < (group + 1) * per_group; ++c) {
+      const double scale = (set.weight != nullptr ? set.weight[c] : 1) * inverse_sigma;
+      const double bias = set.bias != nullptr ? set.bias[c] : 0;
+      values_[c] = pivot;
+      values_[channels + c] = static_cast<float>(scale);
+      values_[2 * channels + c] = static_cast<float>(bias - offset * scale);
+    }
   }
 }
 
@@ -90,11 +93,14 @@ void SetMoments::pool_channels(int64_t rows, const double* moments, int64_t set)
   double* const means = mean.mutable_data_ptr<double>() + set * groups_;
   double* const variances = variance.mutable_data_ptr<double>() + set * groups_;
   for (int64_t group = 0; group < groups_; ++group) {
-    double m2 = 0;
-    means[group] = 0;
-    for (int64_t k = 0; k < per_group; ++k) {
-      const int64_t c = group * per_group + k;
-      merge_moments(1, k * rows, &means[group], &m2, rows, moments + c, moments + channels + c);
+    const double* const mean_of = moments + group * per_group;
+    const double* const m2_of = mean_of + channels;
+    const double sum = std::accumulate(mean_of, mean_of + per_group, 0.0);
+    means[group] = sum / static_cast<double>(per_group);
+    double m2 = 0;  // of channels of equal size
+    for (int64_t c = 0; c < per_group; ++c) {
+      const double delta = mean_of[c] - means[group];
+      m2 += m2_of[c] + delta * delta * static_cast<double>(rows);
     }
     variances[group] = m2 / static_cast<double>(std::max<int64_t>(1, rows * per_group));
   }
@@ -108,18 +114,18 @@ SetGradientSums::SetGradientSums(const ImageChunks& chunks)
 void SetGradientSums::finish(const FusedSetting& setting, int64_t set, const SetParts& of_set) {
   const int64_t channels = chunks_.channels(), per_group = channels / setting.groups;
   const int64_t first = set * chunks_.per_set();
-  for (int64_t c = 0; c < channels; ++c) {
-    double g = 0, gz = 0;
-    for (int64_t index = first; index < first + chunks_.per_set(); ++index) {
-      g += part(index)[c];
-      gz += part(index)[channels + c];
+  for (int64_t group = 0; group < setting.groups; ++group) {
+    const double inverse_sigma = 1 / std::sqrt(of_set.variance[group] + setting.epsilon);
+    const double offset = of_set.mean[group] - static_cast<float>(of_set.mean[group]);
+    for (int64_t c = group * per_group; c < (group + 1) * per_group; ++c) {
+      double g = 0, gz = 0;
+      for (int64_t index = first; index < first + chunks_.per_set(); ++index) {
+        g += part(index)[c];
+        gz += part(index)[channels + c];
+      }
+      row(0, set)[c] = g;
+      row(1, set)[c] = (gz - offset * g) * inverse_sigma;  // from g * z to g * xhat
     }
-    // From the sum of g * z to that of g * xhat.
-    const double mean = of_set.mean[c / per_group];
-    const double offset = mean - static_cast<float>(mean);
-    row(0, set)[c] = g;
-    row(1, set)[c] =
-        (gz - offset * g) / std::sqrt(of_set.variance[c / per_group] + setting.epsilon);
   }
 }
 

@@ -1,9 +1,8 @@
 #include "trainer/nn/kernels/norm_rows.h"
 
 #include <algorithm>
-#include <new>
-#include <utility>
-#include <vector>
+
+#include "trainer/nn/kernels/lanes.h"
 
 namespace largo::nn {
 
@@ -58,55 +57,6 @@ template <class Use>
 void with_type(RowType type, const Use& use) {
   type == RowType::kFloat ? use(Float{}) : use(Bfloat16{});
 }
-
-// Values that begin where a cache line does: the widest vectors are one.
-template <class T>
-struct LineAllocator {
-  using value_type = T;
-  LineAllocator() = default;
-  template <class U>
-  explicit LineAllocator(const LineAllocator<U>&) {}
-  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kAlignment)); }
-  void deallocate(T* values, size_t) { ::operator delete(values, kAlignment); }
-  friend bool operator==(const LineAllocator&, const LineAllocator&) { return true; }
-  static constexpr std::align_val_t kAlignment{64};
-};
-
-template <class T>
-using Aligned = std::vector<T, LineAllocator<T>>;
-
-// Rows are taken several at a time, as one wide row of `width` lanes, so that inner loops are long
-// enough for the widest vectors whatever the number of channels. Lane j is of channel j % channels.
-// The last wide row may have fewer lanes: `tail`, a multiple of the channels.
-struct Lanes {
-  explicit Lanes(const Rows& size)
-      : channels(size.channels),
-        width(channels * std::max<int64_t>(1, (kLeast + channels - 1) / channels)),
-        rows(size.rows * channels / width),
-        tail(size.rows * channels % width) {}
-
-  static constexpr int64_t kLeast = 256;
-  int64_t channels, width;
-  int64_t rows;  // whole wide rows
-  int64_t tail;
-
-  // One value per channel as one per lane.
-  Aligned<float> spread(const float* values) const {
-    Aligned<float> lanes(static_cast<size_t>(width));
-    for (int64_t lane = 0; lane < width; lane += channels) {
-      std::copy_n(values, channels, lanes.begin() + lane);
-    }
-    return lanes;
-  }
-};
-
-struct Line {
-  Line(const Lanes& lanes, const ChannelLine& line)
-      : pivot(lanes.spread(line.pivot)),
-        scale(lanes.spread(line.scale)),
-        shift(lanes.spread(line.shift)) {}
-  Aligned<float> pivot, scale, shift;
-};
 
 constexpr int64_t kBlock = 32;  // wide rows that are summed up in single precision
 
@@ -165,13 +115,12 @@ LARGO_INLINE void merge_block(int64_t done, int64_t rows, int64_t n, const float
 template <class Element>
 LARGO_INLINE void moments_of_lanes(const Lanes& lanes, const typename Element::Stored* x,
                                    double* mean, double* m2) {
-  const auto width = static_cast<size_t>(lanes.width);
-  Aligned<float> pivot(width), sum_z(width), sum_zz(width);
+  Scratch<float> pivot(lanes.width), sum_z(lanes.width), sum_zz(lanes.width);
   for_each_block(
       lanes, [&](int64_t first, int64_t rows, int64_t n) __attribute__((always_inline)) {
         const auto* const block = x + first * lanes.width;
         if (first == 0) {
-          std::fill(sum_z.begin(), sum_z.end(), 0.0F);
+          sum_z.clear();
           for (int64_t row = 0; row < rows; ++row) {
             add_values<Element>(block + row * lanes.width, n, sum_z.data());
           }
@@ -179,8 +128,8 @@ LARGO_INLINE void moments_of_lanes(const Lanes& lanes, const typename Element::S
         } else {
           for (int64_t j = 0; j < n; ++j) pivot[j] = static_cast<float>(mean[j]);
         }
-        std::fill(sum_z.begin(), sum_z.end(), 0.0F);
-        std::fill(sum_zz.begin(), sum_zz.end(), 0.0F);
+        sum_z.clear();
+        sum_zz.clear();
         for (int64_t row = 0; row < rows; ++row) {
           add_deviations<Element>(block + row * lanes.width, pivot.data(), n, sum_z.data(),
                                   sum_zz.data());
@@ -281,15 +230,14 @@ void sum_all(const Rows& size, const ChannelLine& channel_line, const void* x,
              const RowGradient& gradient, void* masked, double* sum_g, double* sum_gz) {
   const Lanes lanes(size);
   const Line line(lanes, channel_line);
-  const auto width = static_cast<size_t>(lanes.width);
-  Aligned<double> lane_g(width), lane_gz(width);
-  Aligned<float> block_g(width), block_gz(width);
+  Scratch<double> lane_g(lanes.width), lane_gz(lanes.width);
+  Scratch<float> block_g(lanes.width), block_gz(lanes.width);
   run(
       fastest(size.isa, kMask), [&]() __attribute__((always_inline)) {
         for_each_block(
             lanes, [&](int64_t first, int64_t rows, int64_t n) __attribute__((always_inline)) {
-              std::fill(block_g.begin(), block_g.end(), 0.0F);
-              std::fill(block_gz.begin(), block_gz.end(), 0.0F);
+              block_g.clear();
+              block_gz.clear();
               for (int64_t row = first; row < first + rows; ++row) {
                 const int64_t at = row * lanes.width;
                 constexpr bool kFromY = kMask == Mask::kFromY;
@@ -318,8 +266,7 @@ void input_gradient_all(const Rows& size, const ChannelLine& channel_line, const
                         const void* x, const void* dy, void* dx) {
   const Lanes lanes(size);
   const Line line(lanes, channel_line);
-  const auto of_g = lanes.spread(by.of_g), of_z = lanes.spread(by.of_z);
-  const auto constant = lanes.spread(by.constant);
+  const Spread of_g(lanes, by.of_g), of_z(lanes, by.of_z), constant(lanes, by.constant);
   run(
       fastest(size.isa, kMask), [&]() __attribute__((always_inline)) {
         for_each_row(
@@ -336,7 +283,7 @@ void input_gradient_all(const Rows& size, const ChannelLine& channel_line, const
 
 void row_moments(const Rows& size, const void* x, double* mean, double* m2) {
   const Lanes lanes(size);
-  Aligned<double> lane_mean(static_cast<size_t>(lanes.width)), lane_m2(lane_mean.size());
+  Scratch<double> lane_mean(lanes.width), lane_m2(lanes.width);
   with_type(size.type, [&](auto element) {
     using Element = decltype(element);
     run(
