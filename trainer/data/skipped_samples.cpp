@@ -46,8 +46,8 @@ void SkippedSamples::restore(const std::vector<int64_t>& by_epoch) {
 
 void check_skipped(int64_t count, int64_t samples) {
   if (static_cast<double>(count) <= SkippedSamples::most() * static_cast<double>(samples)) return;
-  fail(ExitCode::kBadData, "data.on_bad_sample: skip: ", count, " samples of an epoch's ",
-       samples, " could not be read; legal: at most ", 100 * SkippedSamples::most(), " %");
+  fail(ExitCode::kBadData, "data.on_bad_sample: skip: ", count, " samples of an epoch's ", samples,
+       " could not be read; legal: at most ", 100 * SkippedSamples::most(), " %");
 }
 
 }  // namespace largo::data
