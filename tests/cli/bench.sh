@@ -59,3 +59,16 @@ printf '#!/bin/sh\necho "no luck today" >&2\nexit 70\n' >unlucky
 chmod +x unlucky
 LARGO=$work/unlucky try 1 --only start --quick --rounds 1 --no-fetch --out unlucky_report
 grep -q 'Failed: start.largo, round 1/1: exit code 70.*no luck today' unlucky_report/bench.md || fail "$ran does not say what failed"
+
+# A benchmark that is ended leaves no rank and no folder.
+printf '#!/bin/sh\n[ "$1" = version ] || exec sleep 300\n' >sleeper
+chmod +x sleeper
+mkdir temporary
+LARGO=$work/sleeper TMPDIR=$work/temporary LARGO_TEST_MARK=$work "$bench" --only start --no-fetch --out ended >out 2>err &
+sleeps() { [[ -n $(marked OMPI_COMM_WORLD_RANK=1) ]]; }
+await 60 "the ranks" sleeps
+kill -TERM $!
+code=0
+wait $! || code=$?
+[[ $code = 143 ]] || fail "ended by SIGTERM, launch/bench returned $code"
+[[ -z $(marked OMPI_COMM_WORLD_RANK=1) && -z $(ls temporary) ]] || fail "ended, launch/bench left something: $(ls temporary)"
