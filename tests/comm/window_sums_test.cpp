@@ -59,6 +59,7 @@ template <class T>
 T reference(WindowOp op, const std::vector<std::vector<T>>& inputs, size_t i) {
   if (op == WindowOp::kTreeSum) {
     std::vector<T> leaves;
+    leaves.reserve(inputs.size());
     for (const auto& input : inputs) leaves.push_back(input[i]);
     return tree_reference(std::move(leaves));
   }

@@ -36,6 +36,7 @@ TEST(SkippedSamples, MayBeUsedByManyThreads) {
   SkippedSamples skipped(1000, [&](const std::string&) { ++warnings; });
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
         for (int64_t i = 0; i < 500; ++i) {
