@@ -86,7 +86,7 @@ Recorder::Recorder(int rank, std::optional<std::filesystem::path> directory) {
   if (rank != 0 || !directory) return;
   directory_ = std::move(directory);
   read_evals();
-  auto path = *directory_ / "metrics.jsonl";
+  const auto path = *directory_ / "metrics.jsonl";
   file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0) fail_io(path, "cannot open");
   const off_t size = ::lseek(file_, 0, SEEK_END);
@@ -246,7 +246,7 @@ void Recorder::write_summary(const Summary& summary) {
 
 std::filesystem::path Recorder::write_file(const std::string& name, std::string_view content) {
   if (!directory_) return {};
-  const auto path = *directory_ / name;
+  auto path = *directory_ / name;
   auto temporary = path;
   temporary += ".tmp";
   {
