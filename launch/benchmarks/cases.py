@@ -31,7 +31,7 @@ def _cifar(name: str, title: str, model: str, steps: int, **others: str) -> Case
     return Case(name, title, model, batch=128, channels=3, side=32, classes=10, steps=steps, lr=0.05, **others)
 
 
-LENET = Case("lenet", "LeNet, batch 64", "lenet", batch=64, channels=1, side=28, classes=10, steps=200, lr=0.02)
+LENET = Case("lenet", "LeNet, batch 64", "lenet", batch=64, channels=1, side=28, classes=10, steps=200, lr=0.002)
 RESNET8 = _cifar("resnet8", "ResNet-8, batch 128", "resnet8", 40)
 RESNET20 = _cifar("resnet20", "ResNet-20, batch 128", "resnet20", 20)
 RESNET20_BF16 = _cifar("resnet20_bf16", "ResNet-20, bfloat16", "resnet20", 20, precision="bfloat16")
