@@ -2,15 +2,14 @@
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 
 #include <atomic>
-#include <csignal>
 #include <fstream>
 #include <numeric>
 
 #include "comm/self_communicator.h"
 #include "comm/thread_communicator.h"
+#include "tests/checkpoint/file_size_limit.h"
 #include "tests/checkpoint/temporary_folder.h"
 #include "trainer/base/atomic_file.h"
 #include "trainer/base/xxh64.h"
@@ -133,30 +132,11 @@ TEST_F(CheckpointerTest, SetsAsideTheLaterStepsOfACourseGivenUp) {
   EXPECT_THAT(log_text(), HasSubstr("step 50 set aside"));
 }
 
-// Files may not grow beyond `bytes` while this lives: a full disk, for root too.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    handler_ = std::signal(SIGXFSZ, SIG_IGN);  // the write fails instead
-    const rlimit limit = {bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
-
 TEST_F(CheckpointerTest, AFailedSaveLeavesTheOlderOnes) {
   Checkpointer checkpointer({.keep = 2}, directory_, self_, log_);
   save(checkpointer, 1, state_of(1));
   for (const int64_t step : {1, 2}) {
-    const FileSizeLimit limit(16);
+    const test::FileSizeLimit limit(16);
     EXPECT_THAT(error_of(ExitCode::kIo, [&] { save(checkpointer, step, state_of(2)); }),
                 AllOf(HasSubstr("File too large"), HasSubstr(concat("step ", step)),
                       HasSubstr("older checkpoints are as they were")));
@@ -216,7 +196,7 @@ TEST_F(CheckpointerTest, WhatTheWriterFailedWithComesWithTheNextSaveOrAtTheEnd) 
   save(checkpointer, 1, state_of(1));
   EXPECT_EQ(checkpointer.take_written()->step, 1);
   {
-    const FileSizeLimit limit(4096);  // which the log keeps below
+    const test::FileSizeLimit limit(4096);  // which the log keeps below
     const State large = {.model = {{"weight", at::zeros({2000})}}, .optimizer = {}, .json = "{}"};
     checkpointer.save(2, large);
     error_of(ExitCode::kIo, [&] { checkpointer.save(3, large); });

@@ -1,10 +1,9 @@
 // A disk that has no room for the rest of a file, wherever that is in it.
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <csignal>
 
+#include "tests/checkpoint/file_size_limit.h"
 #include "tests/checkpoint/temporary_folder.h"
 #include "trainer/base/atomic_file.h"
 #include "trainer/checkpoint/store.h"
@@ -15,27 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
-
-// Files may not grow beyond `bytes` while this lives: a full disk, for root too.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    handler_ = std::signal(SIGXFSZ, SIG_IGN);  // the write fails instead
-    const rlimit limit = {bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
 
 void save(const Store& store, int64_t step, const std::string& text) {
   const std::vector<CheckpointFile> files = {{"model", {std::as_bytes(std::span(text))}},
@@ -63,7 +41,7 @@ TEST(StoreDisk, NoRoomAfterAnyByteLeavesTheOlderOnes) {
     const int64_t step = room % 2 == 0 ? 2 : 3;  // one that is replaced, and a new one
     std::string message;
     {
-      const FileSizeLimit limit(room);
+      const test::FileSizeLimit limit(room);
       message = error_of(ExitCode::kIo, [&] { save(store, step, text); });
     }
     EXPECT_THAT(message, AllOf(HasSubstr(concat("no checkpoint of step ", step)),
@@ -77,7 +55,7 @@ TEST(StoreDisk, NoRoomAfterAnyByteLeavesTheOlderOnes) {
       ASSERT_EQ(files.at("model")[0], std::byte{'o'}) << room;
     }
   }
-  const FileSizeLimit limit(most);
+  const test::FileSizeLimit limit(most);
   save(store, 3, text);
 }
 

@@ -24,20 +24,30 @@ class Pixels final : public nn::Model {
   int64_t seen = 0;
 };
 
-TEST(Evaluate, CountsEachSampleOnceAtAnyWorld) {
-  torch::set_num_threads(1);
-  data::DataOptions options;
-  options.kind = "synthetic";
-  options.shape = {1, 4, 4};
-  options.limit = 10;
-  data::DataCatalog catalog;
-  data::add_builtin_data(catalog);
-  const data::Datasets sets = catalog.load(options, "", 1);
-  const data::Transform transform = {.mean = sets.mean,
-                                     .std = sets.std,
-                                     .dtype = torch::kDouble,
-                                     .framing = data::eval_framing(options, sets.val->shape())};
+// Ten images, and what makes tensors of them.
+struct TenImages {
+  explicit TenImages(torch::Dtype dtype) {
+    torch::set_num_threads(1);
+    data::DataOptions options;
+    options.kind = "synthetic";
+    options.shape = {1, 4, 4};
+    options.limit = 10;
+    data::DataCatalog catalog;
+    data::add_builtin_data(catalog);
+    sets = catalog.load(options, "", 1);
+    transform = {.mean = sets.mean,
+                 .std = sets.std,
+                 .dtype = dtype,
+                 .framing = data::eval_framing(options, sets.val->shape())};
+  }
 
+  data::Datasets sets;
+  data::Transform transform;
+};
+
+TEST(Evaluate, CountsEachSampleOnceAtAnyWorld) {
+  const TenImages images(torch::kDouble);
+  const auto& [sets, transform] = images;
   comm::SelfCommunicator alone;
   Pixels model;
   const EvalResult reference = evaluate(model, *sets.val, transform, 100, 0, alone);
@@ -64,18 +74,8 @@ TEST(Evaluate, CountsEachSampleOnceAtAnyWorld) {
 }
 
 TEST(Evaluate, OfVirtualWorkersHasTheSameBitsAtEveryWorld) {
-  torch::set_num_threads(1);
-  data::DataOptions options;
-  options.kind = "synthetic";
-  options.shape = {1, 4, 4};
-  options.limit = 10;
-  data::DataCatalog catalog;
-  data::add_builtin_data(catalog);
-  const data::Datasets sets = catalog.load(options, "", 1);
-  const data::Transform transform = {.mean = sets.mean,
-                                     .std = sets.std,
-                                     .dtype = torch::kFloat,
-                                     .framing = data::eval_framing(options, sets.val->shape())};
+  const TenImages images(torch::kFloat);
+  const auto& [sets, transform] = images;
   comm::SelfCommunicator alone;
   Pixels model;
   const EvalResult expected =
