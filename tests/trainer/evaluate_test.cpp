@@ -47,11 +47,10 @@ struct TenImages {
 
 TEST(Evaluate, CountsEachSampleOnceAtAnyWorld) {
   const TenImages images(torch::kDouble);
-  const auto& [sets, transform] = images;
   comm::SelfCommunicator alone;
   Pixels model;
-  const EvalResult reference = evaluate(model, *sets.val, transform, 100, 0, alone);
-  EXPECT_EQ(reference.samples, sets.val->size());
+  const EvalResult reference = evaluate(model, *images.sets.val, images.transform, 100, 0, alone);
+  EXPECT_EQ(reference.samples, images.sets.val->size());
   EXPECT_GT(reference.top5, reference.top1);
   for (const int ranks : {1, 2, 3, 4, 7}) {
     for (const int64_t batch : {int64_t{7}, int64_t{500}}) {
@@ -59,7 +58,8 @@ TEST(Evaluate, CountsEachSampleOnceAtAnyWorld) {
       int64_t seen = 0;
       comm::spawn_ranks(ranks, [&](comm::Communicator& world) {
         Pixels of_rank;
-        const EvalResult result = evaluate(of_rank, *sets.val, transform, batch, 1, world);
+        const EvalResult result =
+            evaluate(of_rank, *images.sets.val, images.transform, batch, 1, world);
         if (result.samples != reference.samples || result.top1 != reference.top1 ||
             result.top5 != reference.top5 || std::abs(result.loss - reference.loss) > 1e-12 ||
             std::abs(result.confidence - reference.confidence) > 1e-12) {
@@ -68,23 +68,22 @@ TEST(Evaluate, CountsEachSampleOnceAtAnyWorld) {
         const std::scoped_lock lock(mutex);
         seen += of_rank.seen;
       });
-      EXPECT_EQ(seen, sets.val->size()) << ranks << " ranks, batches of " << batch;
+      EXPECT_EQ(seen, images.sets.val->size()) << ranks << " ranks, batches of " << batch;
     }
   }
 }
 
 TEST(Evaluate, OfVirtualWorkersHasTheSameBitsAtEveryWorld) {
   const TenImages images(torch::kFloat);
-  const auto& [sets, transform] = images;
   comm::SelfCommunicator alone;
   Pixels model;
-  const EvalResult expected =
-      evaluate(model, *sets.val, transform, 7, 0, alone, nullptr, {}, /*virtual_workers=*/24);
+  const EvalResult expected = evaluate(model, *images.sets.val, images.transform, 7, 0, alone,
+                                       nullptr, {}, /*virtual_workers=*/24);
   for (const int ranks : {3, 6, 12, 24}) {
     comm::spawn_ranks(ranks, [&](comm::Communicator& world) {
       Pixels of_rank;
       const EvalResult result =
-          evaluate(of_rank, *sets.val, transform, 7, 1, world, nullptr, {}, 24);
+          evaluate(of_rank, *images.sets.val, images.transform, 7, 1, world, nullptr, {}, 24);
       if (result.samples != expected.samples || result.loss != expected.loss ||
           result.top1 != expected.top1 || result.confidence != expected.confidence) {
         throw std::runtime_error(concat("another result on ", ranks, " ranks"));
