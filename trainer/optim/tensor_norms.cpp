@@ -38,20 +38,21 @@ at::Tensor tensor_norms(at::TensorList tensors) {
   if (tensors.front().is_cuda()) {  // two kernels for all tensors instead of two for each
     return at::stack(at::_foreach_norm(tensors, 2, at::kDouble));
   }
-  std::vector<at::Tensor> norms;
-  norms.reserve(tensors.size());
+  const at::Tensor norms = at::empty({static_cast<int64_t>(tensors.size())}, at::kDouble);
+  double* norm = norms.mutable_data_ptr<double>();
   for (const at::Tensor& tensor : tensors) {
     if (tensor.scalar_type() == at::kFloat && tensor.is_non_overlapping_and_dense()) {
-      norms.push_back(at::scalar_tensor(std::sqrt(squares_of(tensor)), at::kDouble));
+      *norm++ = std::sqrt(squares_of(tensor));
       continue;
     }
     // In the order of memory: a channels_last tensor is not copied.
     const at::Tensor flat = tensor.is_non_overlapping_and_dense()
                                 ? tensor.as_strided({tensor.numel()}, {1})
                                 : tensor.reshape({-1});
-    norms.push_back(at::linalg_vector_norm(flat, 2, at::OptionalIntArrayRef(), false, at::kDouble));
+    *norm++ = at::linalg_vector_norm(flat, 2, at::OptionalIntArrayRef(), false, at::kDouble)
+                  .item<double>();
   }
-  return at::stack(norms);
+  return norms;
 }
 
 }  // namespace largo::optim
