@@ -48,18 +48,6 @@ std::string workers_for(int64_t world, int64_t workers) {
   return low < workers ? concat(low, " or ", low * 2) : std::to_string(low);
 }
 
-std::optional<OptionProblem> check_world(int64_t workers, int64_t world) {
-  const std::vector<int64_t> legal = comm::tree_worlds(workers);
-  if (std::find(legal.begin(), legal.end(), world) != legal.end()) return std::nullopt;
-  std::string list;
-  for (const int64_t ranks : legal) list += concat(list.empty() ? "" : ", ", ranks);
-  return OptionProblem{"run.virtual_workers",
-                       concat(workers, " workers are summed in a binary tree, which ", world,
-                              " ranks cannot share out; legal: ", legal.size() > 1 ? "one of " : "",
-                              list, legal.back() == 1 ? " rank" : " ranks",
-                              ", or run.virtual_workers: ", workers_for(world, workers))};
-}
-
 std::optional<OptionProblem> check_micro(const BatchOptions& batch, int64_t global,
                                          int64_t workers) {
   const int64_t of_worker = global / workers;
@@ -87,7 +75,7 @@ std::optional<OptionProblem> check_micro(const BatchOptions& batch, int64_t glob
 std::vector<OptionProblem> check_workers(const BatchPlan::Inputs& inputs, int64_t global) {
   const int64_t workers = inputs.virtual_workers;
   std::vector<OptionProblem> problems;
-  if (auto problem = check_world(workers, inputs.world)) problems.push_back(std::move(*problem));
+  if (auto problem = check_shares(workers, inputs.world)) problems.push_back(std::move(*problem));
   if (global % workers != 0) {
     problems.push_back(
         {inputs.batch.global ? "batch.global" : "batch.per_rank",
@@ -150,6 +138,23 @@ SampleSpan split_evenly(SampleSpan whole, int64_t parts, int64_t index) {
   const int64_t base = whole.count / parts;
   const int64_t longer = whole.count % parts;
   return {whole.first + index * base + std::min(index, longer), base + (index < longer ? 1 : 0)};
+}
+
+std::optional<OptionProblem> check_shares(int64_t virtual_workers, int64_t world) {
+  if (virtual_workers == 0) return std::nullopt;
+  const std::vector<int64_t> legal = comm::tree_worlds(virtual_workers);
+  if (std::find(legal.begin(), legal.end(), world) != legal.end()) return std::nullopt;
+  std::string list;
+  for (const int64_t ranks : legal) list += concat(list.empty() ? "" : ", ", ranks);
+  const std::string why =
+      virtual_workers == 1
+          ? concat("1 virtual worker is trained by one rank alone, and here are ", world, " ranks")
+          : concat(virtual_workers, " workers are summed in a binary tree, which ", world,
+                   " ranks cannot share out");
+  return OptionProblem{"run.virtual_workers",
+                       concat(why, "; legal: ", legal.size() > 1 ? "one of " : "", list,
+                              legal.back() == 1 ? " rank" : " ranks",
+                              ", or run.virtual_workers: ", workers_for(world, virtual_workers))};
 }
 
 std::vector<OptionProblem> BatchPlan::check(const Inputs& inputs) {

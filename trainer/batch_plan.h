@@ -39,6 +39,9 @@ struct SampleSpan {
 // and returns piece `index`.
 SampleSpan split_evenly(SampleSpan whole, int64_t parts, int64_t index);
 
+// Why `world` ranks cannot share out so many virtual workers; 0 workers: none are used.
+std::optional<OptionProblem> check_shares(int64_t virtual_workers, int64_t world);
+
 // Every number of samples and steps of a run. Pure: the same on every rank.
 //
 // Step k trains on one slice of the sample stream; rank r takes its consecutive part of the slice,

@@ -90,6 +90,22 @@ for ranks in 1 2 4; do
   [[ $ranks = 1 ]] || expect_same on_1 "on_$ranks"
 done
 
+# `largo eval` cuts the set as the run did, on any number of ranks: its numbers are the run's own.
+for ranks in 1 2 4; do
+  run "$ranks" eval on_4.yaml --checkpoint runs/on_4
+  expect_code 0
+  python3 - out runs/on_4/metrics.jsonl <<'PY' || fail "$ran: other numbers than the run's"
+import json, sys
+found = json.load(open(sys.argv[1]))
+events = [json.loads(line) for line in open(sys.argv[2])]
+own = [event for event in events if event["event"] == "eval" and event["split"] == "val"][-1]
+sys.exit(0 if all(found[key] == own[key] for key in found) else 1)
+PY
+done
+run 3 eval on_4.yaml --checkpoint runs/on_4
+expect_code 78
+expect_err "legal: one of 1, 2, 4, 8 ranks"
+
 # A run on four ranks that goes on on one.
 back_to_step_10() {
   cp -r runs/on_4 "runs/$1"

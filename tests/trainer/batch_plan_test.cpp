@@ -160,7 +160,9 @@ TEST(BatchPlan, RefusesUnequalVirtualWorkers) {
   EXPECT_THAT(problem(24, {.global = 72}, 2), HasSubstr("legal: one of 1, 3, 6, 12, 24 ranks, or "
                                                         "run.virtual_workers: 16 or 32"));
   EXPECT_THAT(problem(8, {.global = 64}, 16), HasSubstr("8 ranks, or run.virtual_workers: 16"));
-  EXPECT_THAT(problem(1, {.global = 64}, 2), HasSubstr("legal: 1 rank, or"));
+  EXPECT_EQ(problem(1, {.global = 64}, 2),
+            "run.virtual_workers: 1 virtual worker is trained by one rank alone, and here are 2 "
+            "ranks; legal: 1 rank, or run.virtual_workers: 2");
   EXPECT_EQ(
       problem(8, {.global = 100}, 2),
       "batch.global: a global batch of 100 has no equal parts for 8 virtual workers; legal: a "

@@ -2,17 +2,20 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "comm/agree.h"
 #include "comm/base/error.h"
 #include "comm/groups.h"
+#include "trainer/batch_plan.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/store.h"
 #include "trainer/checkpoint/weights.h"
 #include "trainer/commands/agree_at_start.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/setup.h"
+#include "trainer/determinism.h"
 #include "trainer/evaluate.h"
 #include "trainer/nn/state.h"
 
@@ -53,10 +56,23 @@ void load_weights(const fs::path& given, const checkpoint::NamedTensors& into) {
        "weights.safetensors (a finished run)");
 }
 
+// How the run's own evaluations cut the set: run.determinism. The same on every rank.
+int64_t virtual_workers_of(const config::LoadedConfig& config, const ChosenDevice& device,
+                           int world) {
+  const RunOptions& run = config.values.run;
+  auto unfit = check_determinism_on(run, /*on_gpus=*/!device.device.is_cpu());
+  if (auto problem = check_shares(virtual_workers(run), world)) {
+    unfit.push_back(std::move(*problem));
+  }
+  if (!unfit.empty()) throw config.error(unfit);
+  return virtual_workers(run);
+}
+
 int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& session, Log& log) {
   const config::LoadedConfig config = load_on_all_ranks(session, log, arguments.config);
   const config::RunConfig& values = config.values;
   const ChosenDevice device = set_up_device(session, values.run, log);
+  const int64_t workers = virtual_workers_of(config, device, session.size());
 
   if (values.train.precision == Precision::kAuto) {
     log.note("train.precision auto: evaluated in float32");
@@ -94,7 +110,8 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
   const EvalResult result = evaluate(
       *model, *sets.val,
       for_device(eval_transform(config, info, sets), device.device, values.train.precision),
-      values.eval.batch, values.data.workers, *groups.world, skips ? &skipped : nullptr, compute);
+      values.eval.batch, values.data.workers, *groups.world, skips ? &skipped : nullptr, compute,
+      workers);
   if (session.rank() == 0) {
     const nlohmann::ordered_json json = {{"split", "val"},
                                          {"loss", result.loss},
