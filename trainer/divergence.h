@@ -1,4 +1,4 @@
-// What ends a run whose numbers are no longer numbers.
+// Tensors whose numbers are no longer numbers.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,9 +10,18 @@
 
 namespace largo {
 
-// What a checkpoint is to hold, after `completed` steps: throws AgreedError{kNumerical} that names
-// the first tensor that is not finite. They are the same on every rank. Waits for the device.
-void check_finite(int64_t completed,
-                  const std::vector<std::pair<std::string, at::Tensor>>& tensors);
+struct NotFinite {
+  std::string name;
+  int64_t values = 0;  // that are NaN or infinite
+  int64_t of = 0;
+};
+
+// Those of `tensors` with such values, in their order. Waits for the device, once where there are
+// none.
+std::vector<NotFinite> not_finite(const std::vector<std::pair<std::string, at::Tensor>>& tensors);
+
+// "fc.weight (3 of 640 values) and fc.bias (all 10 values)": of more than three the first, and how
+// many more.
+std::string describe(const std::vector<NotFinite>& tensors);
 
 }  // namespace largo

@@ -10,6 +10,7 @@
 
 #include "comm/base/error.h"
 #include "comm/flight_record.h"
+#include "trainer/divergence.h"
 
 namespace largo {
 
@@ -17,16 +18,18 @@ namespace {
 
 constexpr int64_t kPiece = 256;  // norms
 
-// "rank 1" or "ranks 0, 2", of those whose loss is not finite; empty where all are.
-std::string ranks_not_finite(const std::vector<double>& losses) {
+// "; the loss is not finite on rank 1" or "… on ranks 0, 2 in step 7"; empty where all are finite.
+std::string losses_in_words(const NonfiniteStep& found) {
   std::string list;
   int count = 0;
-  for (size_t rank = 0; rank < losses.size(); ++rank) {
-    if (std::isfinite(losses[rank])) continue;
+  for (size_t rank = 0; rank < found.loss_sum_by_rank.size(); ++rank) {
+    if (std::isfinite(found.loss_sum_by_rank[rank])) continue;
     list += concat(list.empty() ? "" : ", ", rank);
     ++count;
   }
-  return count == 0 ? list : (count == 1 ? "rank " : "ranks ") + list;
+  if (count == 0) return {};
+  return concat("; the loss is not finite on ", count == 1 ? "rank " : "ranks ", list,
+                found.seen_in_step != found.step ? concat(" in step ", found.seen_in_step) : "");
 }
 
 }  // namespace
@@ -45,6 +48,7 @@ NonfiniteSteps::NonfiniteSteps(const TrainOptions& options, const SkippedSteps& 
       write_report_(std::move(write_report)) {}
 
 bool NonfiniteSteps::allows(const Step& step) {
+  last_ = step;
   if (!reads_each_) {
     keep(step);
     return true;
@@ -54,7 +58,6 @@ bool NonfiniteSteps::allows(const Step& step) {
     skipped_.in_a_row = 0;
     return true;
   }
-  kept_ = {step};
   if (policy_ == OnNonfinite::kStop || skipped_.in_a_row >= most_in_a_row_) stop(step, norm);
   ++skipped_.in_a_row;
   ++skipped_.total;
@@ -70,8 +73,7 @@ void NonfiniteSteps::keep(const Step& step) {
     norms_.push_back(at::empty({kPiece}, step.grad_norm.options().dtype(at::kDouble)));
   }
   norms_[static_cast<size_t>(count / kPiece)].select(0, count % kPiece).copy_(step.grad_norm);
-  if (!kept_.empty()) kept_.back().loss_sum.reset();  // the last one's is enough
-  kept_.push_back({step.number, step.lr, {}, step.loss_sum});
+  kept_.push_back({step.number, step.lr, {}, {}});
 }
 
 void NonfiniteSteps::check() {
@@ -89,37 +91,54 @@ void NonfiniteSteps::check() {
   if (norms_.size() > 1) norms_.resize(1);
 }
 
-// The last of kept_ is the step whose losses and gradients are still there.
+void NonfiniteSteps::check_weights(const std::vector<std::pair<std::string, at::Tensor>>& tensors) {
+  const std::vector<NotFinite> bad = not_finite(tensors);
+  if (bad.empty()) return;
+  LARGO_CHECK(last_.loss_sum.defined(), "before any step, ", describe(bad), " not finite");
+  const auto norm = last_.grad_norm.item<double>();
+  NonfiniteStep found = with_losses(last_, norm);
+  found.in_weights = true;
+  end(found,
+      concat("training diverged: after step ", found.step, " ", describe(bad),
+             bad.size() == 1 ? " is" : " are", " not finite; the norm of the step's gradient is ",
+             norm, " (LR ", last_.lr, ")", losses_in_words(found)));
+}
+
 void NonfiniteSteps::stop(const Step& first, double norm) {
+  const NonfiniteStep found = with_losses(first, norm);
+  std::string message =
+      concat("training diverged: the gradient of step ", found.step, " is not finite: its norm is ",
+             norm, " (LR ", first.lr, ")", losses_in_words(found));
+  if (policy_ == OnNonfinite::kStop) {
+    end(found, message, ", and train.on_nonfinite: skip leaves such steps out");
+  }
+  end(found, concat(message, "; the ", skipped_.in_a_row,
+                    " steps before were left out for the same, and train.max_skipped allows ",
+                    most_in_a_row_, " in a row"));
+}
+
+// With those of all ranks in the last step, which are still there. A collective.
+NonfiniteStep NonfiniteSteps::with_losses(const Step& first, double norm) const {
   const comm::CallName call("losses of a step that is not finite");
-  const Step& last = kept_.back();
   NonfiniteStep found = {.step = first.number + 1,
                          .lr = first.lr,
                          .grad_norm = norm,
-                         .seen_in_step = last.number + 1,
+                         .seen_in_step = last_.number + 1,
                          .skipped_in_a_row = skipped_.in_a_row};
-  const at::Tensor mine = last.loss_sum.detach().cpu().to(at::kDouble).sum().view({1});
+  const at::Tensor mine = last_.loss_sum.detach().cpu().to(at::kDouble).sum().view({1});
   const at::Tensor losses = world_.all_gather(mine).flatten();
   const double* const sums = losses.const_data_ptr<double>();
   found.loss_sum_by_rank.assign(sums, sums + losses.numel());
-  std::string message = concat("training diverged: the gradient of step ", found.step,
-                               " is not finite: its norm is ", norm, " (LR ", first.lr, ")");
-  if (const std::string ranks = ranks_not_finite(found.loss_sum_by_rank); !ranks.empty()) {
-    message += concat("; the loss is not finite on ", ranks);
-    if (last.number != first.number) message += concat(" in step ", found.seen_in_step);
-  }
-  if (policy_ == OnNonfinite::kSkip) {
-    message += concat("; the ", skipped_.in_a_row,
-                      " steps before were left out for the same, and train.max_skipped allows ",
-                      most_in_a_row_, " in a row");
-  }
+  return found;
+}
+
+void NonfiniteSteps::end(const NonfiniteStep& found, std::string message,
+                         const std::string& advice) const {
   const std::string where = world_.rank() == 0 ? write_report_(found) : std::string();
   if (!where.empty()) message += "; " + where;
-  message += "; a lower lr.base or a longer warm-up may help";
-  if (policy_ == OnNonfinite::kStop) {
-    message += ", and train.on_nonfinite: skip leaves such steps out";
-  }
-  throw AgreedError(ExitCode::kNumerical, message + ". The last checkpoint is kept");
+  throw AgreedError(ExitCode::kNumerical,
+                    concat(message, "; a lower lr.base or a longer warm-up may help", advice,
+                           ". The last checkpoint is kept"));
 }
 
 }  // namespace largo

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/base/log.h"
@@ -45,6 +46,11 @@ class NonfiniteSteps {
   // What allows() has put off. Throws as it does; the host waits for the device. A collective.
   void check();
 
+  // Of what the last step left, the same on every rank, which a checkpoint or the run's result is
+  // to hold: an update may overflow weights that a finite gradient is for. Throws where they are
+  // not finite; a collective then. The host waits for the device.
+  void check_weights(const std::vector<std::pair<std::string, at::Tensor>>& tensors);
+
   const SkippedSteps& skipped() const { return skipped_; }
 
   static constexpr int64_t kMostInARow = 10;  // where train.max_skipped is left out
@@ -52,6 +58,9 @@ class NonfiniteSteps {
  private:
   void keep(const Step& step);
   [[noreturn]] void stop(const Step& first, double norm);
+  NonfiniteStep with_losses(const Step& first, double norm) const;
+  [[noreturn]] void end(const NonfiniteStep& found, std::string message,
+                        const std::string& advice = {}) const;
 
   OnNonfinite policy_;
   bool reads_each_;
@@ -60,7 +69,8 @@ class NonfiniteSteps {
   comm::Communicator& world_;
   Log& log_;
   WriteReport write_report_;
-  std::vector<Step> kept_;         // without their norms
+  Step last_;
+  std::vector<Step> kept_;         // of which allows() has read no norm; without their tensors
   std::vector<at::Tensor> norms_;  // theirs, in pieces on the device
 };
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "comm/base/error.h"
+#include "trainer/divergence.h"
 #include "trainer/nn/state.h"
 
 namespace largo {
@@ -41,9 +42,7 @@ Json gradients(const nn::Model& model, const comm::GradientReducer& reducer) {
 
 Json tensors_not_finite(const nn::Model& model) {
   Json names = Json::array();
-  for (const auto& [name, tensor] : nn::state_tensors(model)) {
-    if (!at::isfinite(tensor.detach()).all().item<bool>()) names.push_back(name);
-  }
+  for (const NotFinite& bad : not_finite(nn::state_tensors(model))) names.push_back(bad.name);
   return names;
 }
 
@@ -83,7 +82,8 @@ std::string nonfinite_report(const NonfiniteStep& step, const BatchPlan& plan,
     by_rank.push_back(number(sum));
   }
   const auto count = static_cast<double>(plan.samples_in_step(step.seen_in_step - 1));
-  Json json = {{"step", step.step},
+  Json json = {{"found_in", step.in_weights ? "weights" : "gradient"},
+               {"step", step.step},
                {"epoch", plan.epoch_at(step.step - 1)},
                {"lr", number(step.lr)},
                {"grad_norm", number(step.grad_norm)},

@@ -15,7 +15,9 @@
 namespace largo {
 
 struct NonfiniteStep {
-  int64_t step = 0;  // the first whose gradient is not finite, counted from 1
+  // The first whose gradient is not finite, or after which weights are not; counted from 1.
+  int64_t step = 0;
+  bool in_weights = false;  // its update made them so, whose gradient may be finite
   double lr = 0;
   double grad_norm = 0;  // of the reduced gradient
   // The step that the losses, the gradient and the parameters below are of: on a GPU a later one.
@@ -29,10 +31,11 @@ using WriteReport = std::function<std::string(const NonfiniteStep&)>;
 
 std::string report_name(const NonfiniteStep& step);  // "nonfinite-step-00000123.json"
 
-// JSON: step, epoch, LR, losses and their ranks; the norm of each parameter's gradient and how many
-// of its values are not finite; which parameters and buffers are not finite themselves; and the
-// step's samples, as indices into the training set, by rank and micro-batch. Numbers that are not
-// finite are the words "nan", "inf" and "-inf".
+// JSON: what was found not finite, "gradient" or "weights"; step, epoch, LR, losses and their
+// ranks; the norm of each parameter's gradient and how many of its values are not finite; which
+// parameters and buffers are not finite themselves; and the step's samples, as indices into the
+// training set, by rank and micro-batch. Numbers that are not finite are the words "nan", "inf" and
+// "-inf".
 std::string nonfinite_report(const NonfiniteStep& step, const BatchPlan& plan,
                              data::Sampler sampler, const nn::Model& model,
                              const comm::GradientReducer& reducer);

@@ -10,7 +10,6 @@
 #include "comm/flight_record.h"
 #include "comm/same_bits.h"
 #include "trainer/data/mixup.h"
-#include "trainer/divergence.h"
 #include "trainer/nn/autocast.h"
 #include "trainer/nn/loss.h"
 #include "trainer/nn/state.h"
@@ -312,6 +311,7 @@ void Trainer::evaluate_and_record(int64_t step) {
     parts_.world.barrier();
     nonfinite_.check();
   }
+  if (parts_.lr.done(step)) check_state(step);  // whose result is saved
   evaluate_as("val", step);
   if (parts_.average) {
     parts_.average->swap();
@@ -353,6 +353,13 @@ void Trainer::check_parameters(int64_t completed) {
   rank_check_.passed(completed);
 }
 
+// Before rank 0 saves it, on behalf of all.
+void Trainer::check_state(int64_t completed) {
+  if (!rank_check_.has_passed(completed)) check_parameters(completed);
+  nonfinite_.check();
+  nonfinite_.check_weights(nn::state_tensors(parts_.model));
+}
+
 // The first step of a process takes what warming up takes.
 void Trainer::mark(comm::Doing doing) const {
   const bool first = completed_ == from_.step && !comm::may_take_long(doing);
@@ -369,11 +376,8 @@ void Trainer::save(int64_t completed) {
   if (parts_.world.rank() == 0) saving_since_s_[completed] = start;
   mark(comm::Doing::kCheckpoint);
   const comm::CallName call("checkpoint");
-  // Rank 0's are saved, on behalf of all.
-  if (!rank_check_.has_passed(completed)) check_parameters(completed);
-  nonfinite_.check();
+  check_state(completed);
   const auto model_state = nn::state_tensors(parts_.model);
-  check_finite(completed, model_state);
   gradients_.collect();
   const RunState state = {
       .step = completed,

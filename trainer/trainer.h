@@ -61,8 +61,8 @@ struct StepResult {
 
 // Trains one model over all ranks of `world`. Everything referred to must outlive the trainer.
 // Every rank makes the same calls. Throws AgreedError{kNumerical} when a gradient is not finite and
-// train.on_nonfinite says so (see NonfiniteSteps), or before a checkpoint the weights are not: none
-// is made of such. Throws AgreedError{kInternal} when ranks do not hold the same parameters and
+// train.on_nonfinite says so (see NonfiniteSteps), or weights are not that a checkpoint or the end
+// would save: nothing is saved of such. Throws AgreedError{kInternal} when ranks do not hold the same parameters and
 // buffers at the steps of RankCheck or at a checkpoint. On a GPU the host waits for it at those
 // steps, while sums are verified, and at records, evaluations and checkpoints; in no other step,
 // unless steps may be skipped, or the LR controller wants the sums of every step's gradient: it
@@ -177,6 +177,7 @@ class Trainer {
   void check_skipped_samples(int64_t completed);
   std::string write_report(const NonfiniteStep& step) const;
   void check_parameters(int64_t completed);
+  void check_state(int64_t completed);
   void mark(comm::Doing doing) const;
   bool by_worker() const { return parts_.plan.virtual_workers() > 0; }
   void add_to_interval(int64_t step, const StepResult& result);

@@ -16,6 +16,7 @@
 #include "tests/checkpoint/temporary_folder.h"
 #include "tests/trainer/nonfinite_cases.h"
 #include "trainer/data/sampler.h"
+#include "trainer/divergence.h"
 
 namespace largo::test {
 namespace {
@@ -100,6 +101,55 @@ TEST_F(Verdicts, TenInARowUnlessGiven) {
   EXPECT_THROW(steps.allows(step_of(10, kNan)), AgreedError);
 }
 
+TEST_F(Verdicts, WeightsThatAFiniteGradientMadeInfiniteEndTheRunWithAReport) {
+  for (const bool on_host : {true, false}) {
+    for (const OnNonfinite policy : {OnNonfinite::kStop, OnNonfinite::kSkip}) {
+      reported_.clear();
+      NonfiniteSteps steps = make(policy, on_host);
+      torch::Tensor weight = torch::ones({2, 3});
+      const torch::Tensor bias = torch::ones({3});
+      EXPECT_TRUE(steps.allows(step_of(6, 2.5)));
+      steps.check();
+      steps.check_weights({{"fc.weight", weight}, {"fc.bias", bias}});
+      EXPECT_TRUE(reported_.empty());
+      weight[1][2] = kInf;
+      weight[0][0] = kNan;
+      EXPECT_THAT(
+          checkpoint::error_of(ExitCode::kNumerical,
+                               [&] {
+                                 steps.check_weights({{"fc.weight", weight}, {"fc.bias", bias}});
+                               }),
+          AllOf(HasSubstr("after step 7 fc.weight (2 of 6 values) is not finite"),
+                HasSubstr("the step's gradient is 2.5"), HasSubstr("see the report"),
+                Not(HasSubstr("on_nonfinite"))));
+      ASSERT_EQ(reported_.size(), 1U);
+      EXPECT_TRUE(reported_[0].in_weights);
+      EXPECT_EQ(reported_[0].step, 7);
+      EXPECT_EQ(reported_[0].grad_norm, 2.5);
+    }
+  }
+}
+
+TEST(NotFinite, IsToldInOrderTheFirstByName) {
+  std::vector<std::pair<std::string, torch::Tensor>> tensors;
+  tensors.reserve(7);
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) {
+    tensors.emplace_back(name, torch::ones({4}));
+  }
+  tensors.emplace_back("count", torch::ones({}, torch::kLong));
+  EXPECT_TRUE(not_finite(tensors).empty());
+  tensors[1].second[3] = -kInf;
+  EXPECT_EQ(describe(not_finite(tensors)), "b (1 of 4 values)");
+  tensors[4].second.fill_(kNan);
+  EXPECT_EQ(describe(not_finite(tensors)), "b (1 of 4 values) and e (all 4 values)");
+  tensors[3].second[0] = kNan;
+  EXPECT_EQ(describe(not_finite(tensors)),
+            "b (1 of 4 values), d (1 of 4 values) and e (all 4 values)");
+  tensors[5].second[0] = kNan;
+  EXPECT_EQ(describe(not_finite(tensors)),
+            "b (1 of 4 values), d (1 of 4 values), e (all 4 values) and 1 more");
+}
+
 void on_ranks(int ranks, const nn::NormOptions& norm,
               const std::function<void(comm::Communicator&, comm::Communicator&)>& body) {
   comm::spawn_ranks(ranks, [&](comm::Communicator& world) {
@@ -111,6 +161,28 @@ void on_ranks(int ranks, const nn::NormOptions& norm,
 TEST(Nonfinite, AllRanksDecideAlikeWhicheverIsBad) {
   torch::set_num_threads(1);
   for (const int ranks : {1, 2, 4}) on_ranks(ranks, nonfinite_toy().norm, expect_same_decision);
+}
+
+// As of a sample whose label has no probability at all.
+TEST(Nonfinite, AnInfiniteLossStopsTheRunThoughItsGradientIsFinite) {
+  torch::set_num_threads(1);
+  ToyOptions options = {.model = "mlp",
+                        .norm_given = false,
+                        .precision = Precision::kFloat32,
+                        .steps = 2,
+                        .shape = {1, 8, 8}};
+  options.batch = {.global = 16, .max_micro = 4};
+  options.prepares = [](nn::Model& model) {
+    const torch::NoGradGuard no_grad;
+    torch::Tensor bias = model.named_parameters()["fc3.bias"];
+    bias.fill_(-3e38);
+    bias[0] = 3e38;
+  };
+  on_ranks(2, {}, [&](comm::Communicator& world, comm::Communicator& norms) {
+    EXPECT_THAT(end_of(options, world, norms),
+                AllOf(HasSubstr("the gradient of step 1 is not finite: its norm is nan"),
+                      HasSubstr("the loss is not finite on ranks 0, 1")));
+  });
 }
 
 using Named = std::vector<std::pair<std::string, torch::Tensor>>;
@@ -177,6 +249,7 @@ TEST(Nonfinite, TheReportTellsTheSamplesTheLayersAndTheRanks) {
   });
   std::ifstream file(folder.path() / "nonfinite-step-00000003.json");
   const auto report = nlohmann::json::parse(file);
+  EXPECT_EQ(report["found_in"], "gradient");
   EXPECT_EQ(report["step"], 3);
   EXPECT_EQ(report["seen_in_step"], 3);
   EXPECT_EQ(report["grad_norm"], "nan");

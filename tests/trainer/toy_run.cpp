@@ -93,6 +93,7 @@ ToyResult run_toy(const ToyOptions& options, comm::Communicator& world, comm::Co
   }
   Learner learner(model, options.optimizer, {.decay = options.ema_decay, .at_batch = 32},
                   plan.global_batch());
+  if (options.prepares) options.prepares(*model);
   int64_t step = options.from_step;
   if (options.poisons) {
     learner.parameters.back().register_hook([&](const torch::Tensor& gradient) {

@@ -16,6 +16,7 @@
 #include "trainer/batch_plan.h"
 #include "trainer/data/options.h"
 #include "trainer/metrics/recorder.h"
+#include "trainer/nn/model.h"
 #include "trainer/nn/options.h"
 #include "trainer/nn/step_context.h"
 #include "trainer/optim/lr_controller.h"
@@ -53,6 +54,7 @@ struct ToyOptions {
   int64_t from_step = 0;  // the samples of the first step; weights are the initial ones
   // Where a rank's gradient of a step has a NaN.
   std::function<bool(int rank, int64_t step)> poisons = {};
+  std::function<void(nn::Model&)> prepares = {};  // changes the initial weights
   OnNonfinite on_nonfinite = OnNonfinite::kStop;
   std::optional<int64_t> max_skipped = {};
   std::optional<std::filesystem::path> directory = {};  // of the run; none: nothing is written
