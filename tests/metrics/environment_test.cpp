@@ -30,23 +30,29 @@ TEST(Environment, JsonHoldsWhatWasPassedInAndWhatIsThere) {
   ::setenv("OMP_TEST_VARIABLE", "3", 1);
   ::setenv("SLURM_JWT", "secret", 1);
   ::setenv("UNRELATED_PASSPORT", "12", 1);
-  const json written = json::parse(to_json(
-      {.version = "1.2.3",
-       .commit = "abcdef",
-       .build_type = "Release",
-       .mpi = "Open MPI v4.1.4",
-       .command_line = {"largo", "train", "x.yaml"},
-       .flush_denormals = true,
-       .ranks = {{"node1", "cpu", 4, "malloc tuned"}, {"node2", "cpu", 2, "malloc default"}}}));
+  const json written = json::parse(to_json({.version = "1.2.3",
+                                            .commit = "abcdef",
+                                            .build_type = "Release",
+                                            .mpi = "Open MPI v4.1.4",
+                                            .command_line = {"largo", "train", "x.yaml"},
+                                            .flush_denormals = true,
+                                            .ranks = {{"node1", "cpu", 4, "malloc tuned", true},
+                                                      {"node2", "cpu", 2, "malloc default"}}}));
   EXPECT_EQ(written["largo"]["version"], "1.2.3");
   EXPECT_EQ(written["largo"]["commit"], "abcdef");
   EXPECT_EQ(written["largo"]["build_type"], "Release");
   EXPECT_EQ(written["mpi"], "Open MPI v4.1.4");
   EXPECT_EQ(written["command_line"], (json{"largo", "train", "x.yaml"}));
-  EXPECT_EQ(
-      written["ranks"],
-      (json{{{"host", "node1"}, {"device", "cpu"}, {"threads", 4}, {"memory", "malloc tuned"}},
-            {{"host", "node2"}, {"device", "cpu"}, {"threads", 2}, {"memory", "malloc default"}}}));
+  EXPECT_EQ(written["ranks"], (json{{{"host", "node1"},
+                                     {"device", "cpu"},
+                                     {"threads", 4},
+                                     {"memory", "malloc tuned"},
+                                     {"flush_denormals", true}},
+                                    {{"host", "node2"},
+                                     {"device", "cpu"},
+                                     {"threads", 2},
+                                     {"memory", "malloc default"},
+                                     {"flush_denormals", false}}}));
   EXPECT_EQ(written["cpu"]["flush_denormals"], true);
   EXPECT_EQ(written["variables"]["OMP_TEST_VARIABLE"], "3");
   EXPECT_FALSE(written["variables"].contains("SLURM_JWT"));

@@ -8,6 +8,7 @@
 
 #include "comm/affinity.h"
 #include "comm/agree.h"
+#include "comm/agreement.h"
 #include "comm/base/error.h"
 #include "comm/device_choice.h"
 #include "comm/gpu.h"
@@ -52,16 +53,18 @@ int set_up_threads(const comm::MpiSession& session, const RunOptions& options) {
       threads = std::min(threads, std::stoi(of_rank));
     }
   }
-  at::globalContext().setFlushDenormal(options.process.flush_denormals);
   at::set_num_threads(threads);
   at::set_num_interop_threads(1);
   return threads;
 }
 
-void set_up_memory_of(ChosenDevice& chosen, const comm::MpiSession& session,
-                      const ProcessOptions& options) {
-  comm::on_all_ranks(session,
-                     [&] { chosen.memory = set_up_memory(options, chosen.device.is_cpu()); });
+void set_up_process(ChosenDevice& chosen, const comm::MpiSession& session,
+                    const RunOptions& options) {
+  comm::on_all_ranks(
+      session, [&] { chosen.memory = set_up_memory(options.process, chosen.device.is_cpu()); });
+  const bool wished = options.process.flush_denormals;
+  chosen.flushes_denormals = at::globalContext().setFlushDenormal(wished) && wished;
+  chosen.threads = set_up_threads(session, options);
 }
 
 // What the environment says stays, if the promise can be kept with it.
@@ -97,16 +100,14 @@ ChosenDevice set_up_device(const comm::MpiSession& session, const RunOptions& op
   for (const std::string& warning : choice.warnings) log.warn(warning);
   ChosenDevice chosen;
   if (choice.gpu.empty()) {
-    set_up_memory_of(chosen, session, options.process);
-    chosen.threads = set_up_threads(session, options);
+    set_up_process(chosen, session, options);
     return chosen;
   }
   const int index = choice.gpu[static_cast<size_t>(session.rank())];
   const comm::Gpu& gpu = view.gpus[static_cast<size_t>(index)];
   run_near(gpu, session);
   chosen.device = torch::Device(torch::kCUDA, static_cast<at::DeviceIndex>(index));
-  set_up_memory_of(chosen, session, options.process);
-  chosen.threads = set_up_threads(session, options);
+  set_up_process(chosen, session, options);
   const bool deterministic = options.determinism == Determinism::kRun;
   comm::on_all_ranks(session, [&] {
     if (deterministic) make_gpu_deterministic();
@@ -119,6 +120,24 @@ ChosenDevice set_up_device(const comm::MpiSession& session, const RunOptions& op
   at::globalContext().setAllowTF32CuDNN(options.tf32);
   at::globalContext().setAllowTF32CuBLAS(options.tf32);
   return chosen;
+}
+
+void warn_of_denormals(const comm::MpiSession& session, const config::LoadedConfig& config,
+                       const ChosenDevice& device, Log& log) {
+  const std::string key = "run.flush_denormals";
+  const bool is_asked_for = config.values.run.process.flush_denormals &&
+                            config.provenance.of(key).kind != config::Origin::Kind::kDefault;
+  const auto granted = session.all_gather(device.flushes_denormals ? "1" : "0");
+  std::vector<int> refusing;
+  refusing.reserve(granted.size());
+  for (size_t rank = 0; rank < granted.size(); ++rank) {
+    if (granted[rank] == "0") refusing.push_back(static_cast<int>(rank));
+  }
+  if (!is_asked_for || refusing.empty()) return;
+  log.warn(concat(key, " is true, and the processor of rank", refusing.size() == 1 ? " " : "s ",
+                  comm::number_ranges(refusing),
+                  " cannot: numbers too small for the usual form stay as they are there, and are "
+                  "slow to compute with"));
 }
 
 }  // namespace largo::commands

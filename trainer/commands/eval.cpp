@@ -72,6 +72,7 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
   const config::LoadedConfig config = load_on_all_ranks(session, log, arguments.config);
   const config::RunConfig& values = config.values;
   const ChosenDevice device = set_up_device(session, values.run, log);
+  warn_of_denormals(session, config, device, log);
   const int64_t workers = virtual_workers_of(config, device, session.size());
 
   if (values.train.precision == Precision::kAuto) {

@@ -139,12 +139,15 @@ RunIdentity identity_of(const Training& training, const comm::MpiSession& sessio
   const BatchPlan& plan = training.run.prepared.plan;
   // A model without layers that take statistics of batches does not depend on how they are cut.
   const bool takes_statistics = training.learner.statistics.pending().numel() > 0;
+  const bool flushes_as_wished = training.run.device.flushes_denormals ==
+                                 training.run.config.values.run.process.flush_denormals;
   const std::string numerics =
       concat(version(), ' ', commit(), ", LibTorch ", metrics::torch_version(), ", ",
              metrics::cpu_capability(), ", own kernels ", to_string(best_cpu_isa()), ", ",
              training.run.device.threads, " threads, ",
              training.run.device.device.is_cpu() ? "CPU" : training.run.device.name,
-             training.run.config.values.model.norm.fused ? "" : ", norms not fused");
+             training.run.config.values.model.norm.fused ? "" : ", norms not fused",
+             flushes_as_wished ? "" : ", denormal numbers kept");
   return {.world = plan.world(),
           .global_batch = plan.global_batch(),
           .micro_batch = plan.micro_batch(),

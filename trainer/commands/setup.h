@@ -48,6 +48,7 @@ struct ChosenDevice {
   std::string name = "cpu";  // "cuda:0 NVIDIA H100 80GB HBM3"
   int threads = 1;
   MemorySetup memory;
+  bool flushes_denormals = false;  // its CPU, as run.flush_denormals wished it
 };
 
 // A collective: looks at the GPUs that all ranks see, gives each rank one, or all the CPU
@@ -56,6 +57,10 @@ struct ChosenDevice {
 // denormal numbers, which threads made later inherit, and the process's use of memory. Makes sure
 // that the GPU computes. Throws AgreedError{kUnavailable}. Call it before any tensor is made.
 ChosenDevice set_up_device(const comm::MpiSession& session, const RunOptions& options, Log& log);
+
+// A collective: warns where the user asks for run.flush_denormals and CPUs of ranks cannot.
+void warn_of_denormals(const comm::MpiSession& session, const config::LoadedConfig& config,
+                       const ChosenDevice& device, Log& log);
 
 at::ScalarType dtype_of(Precision precision);     // of parameters
 at::ScalarType autocast_of(Precision precision);  // what nn::Autocast takes; kFloat: none

@@ -78,7 +78,7 @@ std::string environment_json(const comm::MpiSession& session, ProgramArguments p
       .build_type = build_type(),
       .mpi = session.library_version(),
       .gpu = device.device.is_cpu() ? std::string() : comm::gpu_libraries(),
-      .flush_denormals = run.config.values.run.process.flush_denormals,
+      .flush_denormals = device.flushes_denormals,
       .precision = run.precision};
   environment.command_line.assign(program.argv, program.argv + program.argc);
   const auto hosts = session.all_gather(session.host());
@@ -86,8 +86,11 @@ std::string environment_json(const comm::MpiSession& session, ProgramArguments p
   const auto memory = session.all_gather(
       concat("malloc ", device.memory.malloc, ", huge pages ", device.memory.huge_pages));
   for (size_t r = 0; r < hosts.size(); ++r) {
-    environment.ranks.push_back(
-        {.host = hosts[r], .device = devices[r], .threads = device.threads, .memory = memory[r]});
+    environment.ranks.push_back({.host = hosts[r],
+                                 .device = devices[r],
+                                 .threads = device.threads,
+                                 .memory = memory[r],
+                                 .flush_denormals = flush[r] == "1"});
   }
   return metrics::to_json(environment);
 }
@@ -96,6 +99,7 @@ std::string environment_json(const comm::MpiSession& session, ProgramArguments p
 int64_t peak_memory(torch::Device device, comm::Communicator& world) {
   int64_t bytes = 0;
   if (!device.is_cpu()) {
+  const auto flush = session.all_gather(device.flushes_denormals ? "1" : "0");
     const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
     bytes =
         stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;

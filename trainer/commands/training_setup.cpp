@@ -58,6 +58,7 @@ RunInput read_run(const comm::MpiSession& session, Log& log, const ConfigArgumen
   config::LoadedConfig config = load_on_all_ranks(session, log, arguments);
   const config::RunConfig& values = config.values;
   ChosenDevice device = set_up_device(session, values.run, log);
+  warn_of_denormals(session, config, device, log);
   auto unfit = comm::check(values.comm, /*on_gpus=*/!device.device.is_cpu());
   for (OptionProblem& problem : check_determinism_on(values.run, !device.device.is_cpu())) {
     unfit.push_back(std::move(problem));

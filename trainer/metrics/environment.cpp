@@ -123,7 +123,8 @@ std::string to_json(const RunEnvironment& environment) {
     ranks.push_back({{"host", rank.host},
                      {"device", rank.device},
                      {"threads", rank.threads},
-                     {"memory", rank.memory}});
+                     {"memory", rank.memory},
+                     {"flush_denormals", rank.flush_denormals}});
   }
   const Json json = {
       {"date", local_date()},

@@ -26,7 +26,8 @@ struct RankEnvironment {
   std::string host = {};
   std::string device = {};  // "cpu", "cuda:0 NVIDIA H100"
   int threads = 1;
-  std::string memory = {};  // "malloc tuned, huge pages on"
+  std::string memory = {};       // "malloc tuned, huge pages on"
+  bool flush_denormals = false;  // done, not wished
 };
 
 // What the caller knows; the rest is this process's.
@@ -37,7 +38,7 @@ struct RunEnvironment {
   std::string mpi = {};  // the library's own version text
   std::string gpu = {};  // CUDA, cuDNN and NCCL; empty: a build without
   std::vector<std::string> command_line = {};
-  bool flush_denormals = false;
+  bool flush_denormals = false;             // by this process's CPU: done, not wished
   std::string precision = {};               // "bfloat16: …", and why, where a probe decided
   std::vector<RankEnvironment> ranks = {};  // by rank
 };
