@@ -23,8 +23,20 @@ for choice in float32 bfloat16; do
   rm "runs/$choice/summary.json" "runs/$choice/weights.safetensors"
   run 2 train auto.yaml run.name="$choice" train.precision=auto train.length=10steps
   expect_code 0
-  expect_err "train.precision auto is $choice, as the run had it so far"
+  expect_err "train.precision auto is $choice, as in runs/$choice/checkpoints/step-00000010"
   [[ $(settled "runs/$choice") = "$choice" ]] || fail "the choice of $choice was lost"
+
+  # So does one that goes on from another's checkpoint, and one that has no checkpoint yet.
+  run 2 train auto.yaml run.name="from_$choice" train.precision=auto train.length=10steps \
+    checkpoint.resume="runs/$choice/checkpoints/step-00000010"
+  expect_code 0
+  expect_err "train.precision auto is $choice, as in runs/$choice/checkpoints/step-00000010"
+  expect_err "resumed from"
+  [[ $(settled "runs/from_$choice") = "$choice" ]] || fail "the choice of $choice was lost on the way"
+  rm -r "runs/$choice/summary.json" "runs/$choice/weights.safetensors" "runs/$choice/checkpoints"
+  run 2 train auto.yaml run.name="$choice" train.precision=auto train.length=10steps
+  expect_code 0
+  expect_err "train.precision auto is $choice, as in runs/$choice/config.yaml"
 done
 
 run 1 eval auto.yaml --checkpoint runs/auto train.precision=auto

@@ -169,7 +169,7 @@ optim::RangeTest test_range(const RunInput& run, const optim::Ramp& ramp, int64_
 
 int find(const LrFindArguments& arguments, const comm::MpiSession& session, Log& log) {
   RunInput run = read_run(session, log, arguments.config);
-  settle_precision(run, session, Precision::kAuto, log);
+  settle_precision(run, session, {}, log);
   const optim::Ramp ramp = ramp_of(arguments, run.config.values.optimizer.kind);
   const BaseOfLr base = base_of_lr(run);
   comm::on_rank_zero(session, [&] { check_set(arguments, run, base); });

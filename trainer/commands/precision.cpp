@@ -10,6 +10,8 @@
 #include "comm/agree.h"
 #include "comm/base/error.h"
 #include "comm/self_communicator.h"
+#include "trainer/checkpoint/store.h"
+#include "trainer/config/load.h"
 #include "trainer/nn/autocast.h"
 #include "trainer/nn/loss.h"
 #include "trainer/nn/memory_format.h"
@@ -119,15 +121,35 @@ Precision precision_to_go_on_with(Precision wish, Precision before) {
   return wish == Precision::kAuto && is_a_choice ? before : wish;
 }
 
-void settle_precision(RunInput& run, const comm::MpiSession& session, Precision before, Log& log) {
+PrecisionBefore precision_of_checkpoint(const checkpoint::CheckpointOptions& options,
+                                        const std::filesystem::path& checkpoints) {
+  std::vector<std::filesystem::path> found;
+  if (options.resume == "auto") {
+    found = checkpoint::Store(checkpoints).complete();
+  } else if (options.resume != "never") {
+    found = {options.resume};
+  }
+  for (const std::filesystem::path& path : found) {
+    try {
+      const auto saved = config::load_config(read_config_file(path / "config.yaml"), {});
+      return {saved.values.train.precision, path.string()};
+    } catch (const Error&) {
+      continue;  // damaged: an older one is gone on from
+    }
+  }
+  return {};
+}
+
+void settle_precision(RunInput& run, const comm::MpiSession& session, const PrecisionBefore& before,
+                      Log& log) {
   Precision& precision = run.config.values.train.precision;
   if (precision != Precision::kAuto) {
     run.precision = to_string(precision);
     return;
   }
-  precision = precision_to_go_on_with(precision, before);
+  precision = precision_to_go_on_with(precision, before.precision);
   if (precision != Precision::kAuto) {
-    run.precision = to_string(precision) + ", as the run had it so far";
+    run.precision = to_string(precision) + ", as in " + before.where;
   } else {
     std::string text;
     comm::on_all_ranks(session, [&] {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/agree.h"
@@ -36,37 +37,47 @@ namespace fs = std::filesystem;
 struct Start {
   fs::path directory;
   bool finished = false;
-  Precision precision = Precision::kAuto;  // that the run has had so far; auto: none
+  PrecisionBefore precision;
 };
+
+// What is in the way of going on in this directory; returns the precision that it was left with.
+PrecisionBefore look_into(const checkpoint::RunDirectory& opened,
+                          const config::LoadedConfig& config) {
+  const fs::path saved_file = opened.config_yaml();
+  if (opened.state() == checkpoint::RunState::kNew || !fs::exists(saved_file)) return {};
+  const auto saved = config::load_config(read_config_file(saved_file), {});
+  config::RunConfig now = config.values;
+  const Precision before = saved.values.train.precision;
+  now.train.precision = precision_to_go_on_with(now.train.precision, before);
+  // A run without a checkpoint has nothing that its batch or data could be compared with later.
+  const bool goes_on = opened.state() == checkpoint::RunState::kUnfinished &&
+                       !checkpoint::Store(opened.checkpoints()).complete().empty();
+  refuse_other_trajectory(opened.path().string(), saved.values, now, !goes_on);
+  return {before, saved_file.string()};
+}
 
 // The run directory is rank 0's to open, lock and judge.
 Start open_directory(const TrainArguments& arguments, const config::LoadedConfig& config,
                      const comm::MpiSession& session,
                      std::optional<checkpoint::RunDirectory>& opened) {
-  std::optional<Precision> before;
+  PrecisionBefore before;
   comm::on_rank_zero(session, [&] {
     const RunOptions& run = config.values.run;
     opened.emplace(checkpoint::RunDirectory::open(run.output, run.name, arguments.fresh));
-    if (opened->state() == checkpoint::RunState::kNew) return;
-    const fs::path saved_file = opened->config_yaml();
-    if (!fs::exists(saved_file)) return;
-    const auto saved = config::load_config(read_config_file(saved_file), {});
-    config::RunConfig now = config.values;
-    before = saved.values.train.precision;
-    now.train.precision = precision_to_go_on_with(now.train.precision, *before);
-    // A run without a checkpoint has nothing that its batch or data could be compared with later.
-    const bool goes_on = opened->state() == checkpoint::RunState::kUnfinished &&
-                         !checkpoint::Store(opened->checkpoints()).complete().empty();
-    refuse_other_trajectory(opened->path().string(), saved.values, now, !goes_on);
+    before = look_into(*opened, config);
+    if (config.values.train.precision != Precision::kAuto) return;
+    auto of_checkpoint = precision_of_checkpoint(config.values.checkpoint, opened->checkpoints());
+    if (!of_checkpoint.where.empty()) before = std::move(of_checkpoint);
   });
   std::string found;
   if (session.rank() == 0) {
     const char* const state = opened->state() == checkpoint::RunState::kFinished ? "F" : "U";
-    found =
-        concat(state, static_cast<int>(before.value_or(Precision::kAuto)), opened->path().string());
+    found = concat(state, static_cast<int>(before.precision), opened->path().string());
   }
   found = session.broadcast(found);
-  return {found.substr(2), found[0] == 'F', static_cast<Precision>(found[1] - '0')};
+  return {.directory = found.substr(2),
+          .finished = found[0] == 'F',
+          .precision = {static_cast<Precision>(found[1] - '0'), session.broadcast(before.where)}};
 }
 
 std::string environment_json(const comm::MpiSession& session, ProgramArguments program,
@@ -85,6 +96,7 @@ std::string environment_json(const comm::MpiSession& session, ProgramArguments p
   const auto devices = session.all_gather(device.name);
   const auto memory = session.all_gather(
       concat("malloc ", device.memory.malloc, ", huge pages ", device.memory.huge_pages));
+  const auto flush = session.all_gather(device.flushes_denormals ? "1" : "0");
   for (size_t r = 0; r < hosts.size(); ++r) {
     environment.ranks.push_back({.host = hosts[r],
                                  .device = devices[r],
@@ -99,7 +111,6 @@ std::string environment_json(const comm::MpiSession& session, ProgramArguments p
 int64_t peak_memory(torch::Device device, comm::Communicator& world) {
   int64_t bytes = 0;
   if (!device.is_cpu()) {
-  const auto flush = session.all_gather(device.flushes_denormals ? "1" : "0");
     const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
     bytes =
         stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
