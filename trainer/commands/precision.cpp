@@ -22,7 +22,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kMostPixels = 128 * 32 * 32;  // of a pass, but for the fewest images
+constexpr int64_t kMostPixels = int64_t{128} * 32 * 32;  // of a pass, but for the fewest images
 constexpr int64_t kFewestImages = 4;
 constexpr int kRounds = 3;
 constexpr double kEnough_s = 3;  // no further round after so long

@@ -38,7 +38,7 @@ at::Tensor tensor_norms(at::TensorList tensors) {
   if (tensors.front().is_cuda()) {  // two kernels for all tensors instead of two for each
     return at::stack(at::_foreach_norm(tensors, 2, at::kDouble));
   }
-  const at::Tensor norms = at::empty({static_cast<int64_t>(tensors.size())}, at::kDouble);
+  at::Tensor norms = at::empty({static_cast<int64_t>(tensors.size())}, at::kDouble);
   double* norm = norms.mutable_data_ptr<double>();
   for (const at::Tensor& tensor : tensors) {
     if (tensor.scalar_type() == at::kFloat && tensor.is_non_overlapping_and_dense()) {
