@@ -62,11 +62,11 @@ struct StepResult {
 // Trains one model over all ranks of `world`. Everything referred to must outlive the trainer.
 // Every rank makes the same calls. Throws AgreedError{kNumerical} when a gradient is not finite and
 // train.on_nonfinite says so (see NonfiniteSteps), or weights are not that a checkpoint or the end
-// would save: nothing is saved of such. Throws AgreedError{kInternal} when ranks do not hold the same parameters and
-// buffers at the steps of RankCheck or at a checkpoint. On a GPU the host waits for it at those
-// steps, while sums are verified, and at records, evaluations and checkpoints; in no other step,
-// unless steps may be skipped, or the LR controller wants the sums of every step's gradient: it
-// then waits in each.
+// would save: nothing is saved of such. Throws AgreedError{kInternal} when ranks do not hold the
+// same parameters and buffers at the steps of RankCheck or at a checkpoint. On a GPU the host waits
+// for it at those steps, while sums are verified, and at records, evaluations and checkpoints; in
+// no other step, unless steps may be skipped, or the LR controller wants the sums of every step's
+// gradient: it then waits in each.
 class Trainer {
  public:
   struct Parts {
