@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
+#include <numeric>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -14,29 +16,44 @@ namespace largo {
 
 namespace {
 
-// Before any checkpoint was made: what one may take, but no large part of a short limit.
+// Before any checkpoint was made: what one may take, but no large part of a short limit; and the
+// pace of a slow network disk.
 constexpr double kUnknownSaveSeconds = 10;
 constexpr double kUnknownSaveShare = 0.1;
+constexpr double kUnknownSaveBytesPerSecond = 50e6;
+
+// Before any evaluation was made: of the time that training on as many samples takes.
+constexpr double kUnknownEvaluationShare = 2;
 
 }  // namespace
 
+int64_t evaluations_before_stop(int64_t completed, const std::function<bool(int64_t)>& follows) {
+  int64_t count = 0;
+  for (int64_t step = completed; step <= completed + 1 + kStepsUntilAgreed; ++step) {
+    if (follows(step)) ++count;
+  }
+  return count;
+}
+
 Stopping::Stopping(std::function<int()> signal, std::optional<Deadline> deadline, int rank,
-                   double now_s)
+                   double now_s, Outlook outlook)
     : signal_(std::move(signal)),
       deadline_(std::move(deadline)),
+      outlook_(outlook),
       watches_time_(rank == 0 && deadline_.has_value()),
       started_s_(now_s),
       last_s_(now_s) {}
 
-Wishes Stopping::wishes(double now_s) {
-  const double took = now_s - std::exchange(last_s_, now_s);
-  if (took > longest_s_) {
-    second_s_ = std::exchange(longest_s_, took);
-  } else {
-    second_s_ = std::max(second_s_, took);
+Wishes Stopping::wishes(double now_s, int64_t evaluations) {
+  const double passed = now_s - std::exchange(last_s_, now_s);
+  double took = std::max(passed - std::exchange(evaluating_s_, 0), 0.0);
+  steps_s_ += took;
+  ++steps_;
+  for (double& longest : longest_s_) {
+    if (took > longest) std::swap(took, longest);
   }
   Wishes wishes = signal_ && signal_() != 0 ? kStopSignal : 0;
-  if (watches_time_ && now_s + margin_s() >= deadline_->at_s) wishes |= kStopForTime;
+  if (watches_time_ && now_s + margin_s(evaluations) >= deadline_->at_s) wishes |= kStopForTime;
   return wishes;
 }
 
@@ -44,12 +61,29 @@ void Stopping::saved_in(double seconds) {
   longest_save_s_ = std::max(longest_save_s_.value_or(0), seconds);
 }
 
-double Stopping::margin_s() const {
-  const double unknown =
-      deadline_ ? std::min(kUnknownSaveSeconds, kUnknownSaveShare * (deadline_->at_s - started_s_))
-                : kUnknownSaveSeconds;
-  // A writer may be busy with the checkpoint before.
-  return longest_s_ + second_s_ + 2 * longest_save_s_.value_or(std::max(unknown, 0.0));
+void Stopping::evaluated_in(double seconds) {
+  evaluating_s_ += seconds;
+  longest_evaluation_s_ = std::max(longest_evaluation_s_.value_or(0), seconds);
+}
+
+double Stopping::save_s() const {
+  if (longest_save_s_) return *longest_save_s_;
+  const double limit_s = deadline_ ? deadline_->at_s - started_s_ : 0;
+  return std::clamp(kUnknownSaveShare * limit_s, 0.0, kUnknownSaveSeconds) +
+         static_cast<double>(outlook_.state_bytes) / kUnknownSaveBytesPerSecond;
+}
+
+double Stopping::evaluation_s() const {
+  if (longest_evaluation_s_) return *longest_evaluation_s_;
+  const double step_s = steps_ > 0 ? steps_s_ / static_cast<double>(steps_) : 0;
+  return kUnknownEvaluationShare * outlook_.evaluation_steps * step_s;
+}
+
+double Stopping::margin_s(int64_t evaluations) const {
+  double steps_s = std::accumulate(longest_s_.begin(), longest_s_.end(), 0.0);
+  // Of the first steps of a run no other is known.
+  for (auto step = steps_; step < std::ssize(longest_s_); ++step) steps_s += longest_s_[0];
+  return steps_s + static_cast<double>(evaluations) * evaluation_s() + 2 * save_s();
 }
 
 bool Stopping::is_agreed(Wishes agreed) { return (agreed & (kStopSignal | kStopForTime)) != 0; }

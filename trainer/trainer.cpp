@@ -99,7 +99,6 @@ int64_t Trainer::fit() {
 void Trainer::train_to_end() {
   const BatchPlan& plan = parts_.plan;
   const int64_t log_every = plan.steps_of(parts_.train.log_every);
-  const int64_t eval_every = plan.steps_of(parts_.train.eval_every);
   while (!parts_.lr.done(completed_)) {
     profile_.before_step(completed_ + 1);
     const StepResult result = train_step(completed_);
@@ -114,9 +113,7 @@ void Trainer::train_to_end() {
     parts_.progress.step(step, parts_.lr.clock(step), plan.epoch_at(step), trained_s);
     if (is_due(step, log_every, done) || parts_.lr.wants_losses(step, false)) record(step, result);
     timer_.add_logging(now_s() - trained_s);
-    if (is_due(step, eval_every, done) || parts_.lr.wants_evaluation(step)) {
-      evaluate_and_record(step);
-    }
+    if (evaluates_after(step)) evaluate_and_record(step);
     if (checkpoint_times_.is_due(step, done || stopped_ != 0, agreed)) {
       // A stop leaves no loss out of the records.
       const bool wanted = stopped_ != 0 || parts_.lr.wants_losses(step, true);
@@ -135,7 +132,10 @@ void Trainer::train_to_end() {
 Wishes Trainer::agree() {
   if (parts_.flags == nullptr) return 0;
   Wishes wishes = checkpoint_times_.wishes(time_s());
-  if (parts_.stopping != nullptr) wishes |= parts_.stopping->wishes(now_s());
+  if (parts_.stopping != nullptr) {
+    const int64_t evaluations = parts_.stopping->watches_time() ? evaluations_ahead() : 0;
+    wishes |= parts_.stopping->wishes(now_s(), evaluations);
+  }
   return parts_.flags->exchange(wishes);
 }
 
@@ -318,7 +318,9 @@ void Trainer::evaluate_and_record(int64_t step) {
     evaluate_as("val_ema", step);
     parts_.average->swap();
   }
-  interval_.started_s += now_s() - start;  // the training rate is without evaluation
+  const double took_s = now_s() - start;
+  interval_.started_s += took_s;  // the training rate is without evaluation
+  if (parts_.stopping != nullptr) parts_.stopping->evaluated_in(took_s);
 }
 
 // When it is complete, on rank 0, whose records they are.

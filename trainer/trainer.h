@@ -172,6 +172,8 @@ class Trainer {
   double to_mean(int64_t step, int64_t micro) const;
   void update(int64_t step, StepResult& result);
   void apply(int64_t step, const StepResult& result);
+  bool evaluates_after(int64_t step) const;
+  int64_t evaluations_ahead() const;
   void evaluate_as(const std::string& split, int64_t step);
   data::SkippedSamples* counter(data::SkippedSamples& skipped) const;
   void check_skipped_samples(int64_t completed);

@@ -6,6 +6,19 @@
 
 namespace largo {
 
+bool Trainer::evaluates_after(int64_t step) const {
+  const int64_t every = parts_.plan.steps_of(parts_.train.eval_every);
+  return parts_.lr.done(step) || (every > 0 && step % every == 0) ||
+         parts_.lr.wants_evaluation(step);
+}
+
+int64_t Trainer::evaluations_ahead() const {
+  static_assert(kStepsUntilAgreed == comm::AgreedFlags::kLag);
+  return evaluations_before_stop(completed_, [this](int64_t step) {
+    return !parts_.lr.done(step - 1) && evaluates_after(step);
+  });
+}
+
 void Trainer::evaluate_as(const std::string& split, int64_t step) {
   mark(comm::Doing::kEvaluation);
   const comm::CallName call("evaluation");

@@ -1,11 +1,42 @@
 #include "trainer/base/atomic_file.h"
 
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <utility>
 
 #include "comm/base/error.h"
+
+namespace {
+
+// So many of the calls that follow end as where a signal has come.
+int interrupted_fsyncs = 0;
+int interrupted_closes = 0;
+
+bool is_one_of(int& interrupted_calls) {
+  if (interrupted_calls == 0) return false;
+  --interrupted_calls;
+  errno = EINTR;
+  return true;
+}
+
+template <class... Arguments>
+auto real(const char* name, Arguments... arguments) {
+  return reinterpret_cast<int (*)(Arguments...)>(dlsym(RTLD_NEXT, name))(arguments...);
+}
+
+}  // namespace
+
+extern "C" {
+int fsync(int fd) { return is_one_of(interrupted_fsyncs) ? -1 : real("fsync", fd); }
+int close(int fd) {
+  const int result = real("close", fd);
+  return is_one_of(interrupted_closes) ? -1 : result;
+}
+}
 
 namespace largo {
 namespace {
@@ -76,6 +107,18 @@ TEST_F(AtomicFile, FullDiskIsAnIoError) {
   expect_error(ExitCode::kIo, "No space left on device", [&] { write_file_atomically(path, "x"); });
   EXPECT_FALSE(fs::exists(path));
   EXPECT_EQ(files(), 1U);
+}
+
+TEST_F(AtomicFile, SignalsDoNotFailIt) {
+  interrupted_fsyncs = 2;
+  write_file_atomically(folder_ / "a.txt", "first");
+  EXPECT_EQ(text_of(folder_ / "a.txt"), "first");
+  interrupted_closes = 1;
+  write_file_atomically(folder_ / "a.txt", "second");
+  EXPECT_EQ(text_of(folder_ / "a.txt"), "second");
+  interrupted_fsyncs += 2;
+  sync_directory(folder_);
+  EXPECT_EQ(interrupted_fsyncs + interrupted_closes, 0);
 }
 
 TEST_F(AtomicFile, ReadingRefusesWhatIsNotThereOrTooLarge) {

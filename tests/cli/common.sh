@@ -60,6 +60,29 @@ for part, count in (("train", 64), ("t10k", 32)):
 PY
 }
 
+# Images of 8 x 8 in colour as folders of two classes, 120 to train on and 10 to score of each. Blue is
+# 0 everywhere but in ODD ("train/a/0041.png"), where it is 255.
+small_images() {  # FOLDER [ODD]
+  python3 - "$@" <<'PY'
+import os, random, struct, sys, zlib
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def png(rows):
+    rows = b"".join(b"\0" + bytes(value for pixel in row for value in pixel) for row in rows)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)) +
+            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+random.seed(1)
+for part, count in (("train", 120), ("val", 10)):
+    for label, name in enumerate("ab"):
+        os.makedirs(f"{sys.argv[1]}/{part}/{name}")
+        for number in range(count):
+            path = f"{part}/{name}/{number:04}.png"
+            blue = 255 if path in sys.argv[2:] else 0
+            rows = [[(random.randrange(99) + 99 * label, random.randrange(99), blue) for _ in range(8)] for _ in range(8)]
+            open(f"{sys.argv[1]}/{path}", "wb").write(png(rows))
+PY
+}
+
 # field FILE KEY: a value of a JSON file; "final.top1" goes into objects.
 field() {
   python3 -c 'import functools, json, sys

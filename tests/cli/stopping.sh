@@ -22,55 +22,7 @@ stop_config whole.yaml
 run 2 train whole.yaml
 expect_code 0
 
-export LARGO_TEST_MARK=$work
-has() { grep -q "\"event\":\"$1\"" runs/stopped/metrics.jsonl; }
-signals_to_one() { for id in $(marked OMPI_COMM_WORLD_RANK="$2"); do kill -s "$1" "$id"; done; }
-
-# begin ARGUMENT ...: a run that is left to itself; its launcher's id in $launcher.
-begin() {
-  rm -rf runs/stopped
-  stop_config stopped.yaml
-  "$mpirun" -n 2 --bind-to none "$largo" train stopped.yaml "$@" >out 2>err </dev/null &
-  launcher=$!
-}
-
-# ended_with CODE: the launcher's; within a minute, with nobody left.
-times=()
-ended_with() {
-  local since
-  since=$(date +%s%N)
-  ended() { ! kill -0 "$launcher" 2>/dev/null; }
-  await 60 "the end of $ran" ended
-  code=0
-  wait "$launcher" || code=$?
-  expect_code "$1"
-  times+=($((($(date +%s%N) - since) / 1000000)))
-  [[ -z $(marked OMPI_COMM_WORLD_SIZE=2) ]] || fail "$ran leaves processes behind"
-}
-
-# stopped_with CODE: and with what a run that stops leaves.
-stopped_with() {
-  ended_with "$1"
-  [[ $(field runs/stopped/summary.json status) = stopped ]] || fail "$ran has another status"
-  steps=$(field runs/stopped/summary.json steps)
-  [[ -e $(printf 'runs/stopped/checkpoints/step-%08d/DONE' "$steps") ]] || fail "$ran has no checkpoint of step $steps"
-  [[ ! -e runs/stopped/weights.safetensors ]] || fail "$ran leaves the weights of a whole run"
-  [[ ! -s out ]] || fail "$ran prints on stdout"
-  tail -n 1 runs/stopped/metrics.jsonl | grep -q '"event":"end"' || fail "$ran does not record its end"
-}
-
-goes_on() {  # [RANKS]
-  run "${1:-2}" train stopped.yaml
-  expect_code 0
-  expect_err "after step $steps"
-  [[ ${1:-2} != 2 ]] || ends_as_whole
-}
-
-ends_as_whole() {
-  for file in weights.safetensors weights_ema.safetensors; do
-    cmp "runs/whole/$file" "runs/stopped/$file" || fail "$ran ends with another $file"
-  done
-}
+source "$here/stops.sh"
 
 sleep_a_little() { sleep "0.$((RANDOM % 5))$((RANDOM % 10))"; }
 count=0
@@ -81,7 +33,7 @@ for ((trial = 1; trial <= trials; ++trial)); do
     begin
     await 60 "the start of $ran" has train
     ((trials == 1)) || sleep_a_little
-    if [[ $where = all ]]; then kill -s "$signal" "$launcher"; else signals_to_one "$signal" "$where"; fi
+    send "$signal" "$where"
     stopped_with 75
     expect_err "stopped by SIG$signal on rank $([[ $where = all ]] && echo 0 || echo "$where")"
     [[ $where != all ]] || expect_err "and on all others"

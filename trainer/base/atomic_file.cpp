@@ -53,6 +53,15 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
   return true;
 }
 
+// A signal may interrupt it on a network file system, SA_RESTART or not.
+int bring_to_disk(int fd) {
+  int result = 0;
+  do {
+    result = ::fsync(fd);
+  } while (result != 0 && errno == EINTR);
+  return result;
+}
+
 // The folder that holds `path`; a bare file name's is the current one.
 fs::path folder_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
@@ -72,8 +81,9 @@ void write_file(const fs::path& path, std::span<const std::span<const std::byte>
   for (const std::span<const std::byte> chunk : chunks) {
     if (!write_all(file.get(), chunk)) fail_with_size("write");
   }
-  if (::fsync(file.get()) != 0) fail_with_size("bring to disk");
-  if (file.close() != 0) fail_with_size("bring to disk");
+  if (bring_to_disk(file.get()) != 0) fail_with_size("bring to disk");
+  // Interrupted it is closed all the same, and all bytes are on the disk already.
+  if (file.close() != 0 && errno != EINTR) fail_with_size("bring to disk");
 }
 
 void write_file(const fs::path& path, std::string_view text) {
@@ -139,7 +149,7 @@ void sync_directory(const fs::path& path) {
   const FileDescriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() < 0) fail_io("open the directory", path, errno);
   // Some network file systems cannot sync a directory and say EINVAL; their renames are durable.
-  if (::fsync(folder.get()) != 0 && errno != EINVAL) fail_io("bring to disk", path, errno);
+  if (bring_to_disk(folder.get()) != 0 && errno != EINVAL) fail_io("bring to disk", path, errno);
 }
 
 }  // namespace largo

@@ -12,17 +12,38 @@
 
 namespace largo::commands {
 
+namespace {
+
+int64_t bytes_of(const Learner::NamedTensors& tensors) {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors) bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+Outlook outlook_of(Training& training) {
+  const config::RunConfig& values = training.run.config.values;
+  const auto samples = static_cast<double>(training.sets.val->size());
+  const double steps = samples / static_cast<double>(training.run.prepared.plan.global_batch()) +
+                       static_cast<double>(values.eval.precise_bn);
+  Learner& learner = training.learner;
+  return {.state_bytes = bytes_of(learner.model_state()) + bytes_of(learner.optimizer_state()),
+          .evaluation_steps = learner.average ? 2 * steps : steps};
+}
+
+}  // namespace
+
 double steady_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-Stopping make_stopping(const TrainOptions& options, const comm::StopSignals& signals, int rank,
-                       double started_s, Log& log) {
+Stopping make_stopping(Training& training, const comm::StopSignals& signals, double started_s,
+                       Log& log) {
   const double now_s = steady_s();
   const double unix_s =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   std::optional<double> limit_s;
-  if (options.time_limit) limit_s = options.time_limit->seconds;
+  const auto& time_limit = training.run.config.values.train.time_limit;
+  if (time_limit) limit_s = time_limit->seconds;
   const auto deadline =
       earliest_deadline(limit_s, started_s, std::getenv("SLURM_JOB_END_TIME"), unix_s, now_s,
                         [&log](const std::string& warning) { log.warn(warning); });
@@ -30,7 +51,8 @@ Stopping make_stopping(const TrainOptions& options, const comm::StopSignals& sig
     log.note(concat("stops in time for ", deadline->source, ", ",
                     std::llround(deadline->at_s - now_s), " s from now"));
   }
-  return {[&signals] { return signals.received(); }, deadline, rank, now_s};
+  return {[&signals] { return signals.received(); }, deadline, training.session.rank(), now_s,
+          outlook_of(training)};
 }
 
 std::string reason_of_stop(Wishes why, const Stopping& stopping, const comm::StopSignals& signals,

@@ -5,10 +5,9 @@
 #include <string>
 
 #include "comm/base/log.h"
-#include "comm/communicator.h"
 #include "comm/mpi_session.h"
 #include "comm/stop_signals.h"
-#include "trainer/run_options.h"
+#include "trainer/commands/training_setup.h"
 #include "trainer/stopping.h"
 
 namespace largo::commands {
@@ -16,8 +15,8 @@ namespace largo::commands {
 double steady_s();  // of the clock that Stopping counts on here
 
 // `started_s` is when the program began. Says what the deadline is, if there is one.
-Stopping make_stopping(const TrainOptions& options, const comm::StopSignals& signals, int rank,
-                       double started_s, Log& log);
+Stopping make_stopping(Training& training, const comm::StopSignals& signals, double started_s,
+                       Log& log);
 
 // "SIGUSR1 on rank 1 (node7)", "train.time_limit 3600s in 21 s". A collective; `why` as
 // Trainer::stopped() says.

@@ -211,7 +211,7 @@ int train(const TrainArguments& arguments, const comm::MpiSession& session,
   };
   comm::AgreedFlags flags(session);
   parts.flags = &flags;
-  Stopping stopping = make_stopping(values.train, signals, session.rank(), started_s, log);
+  Stopping stopping = make_stopping(training, signals, started_s, log);
   parts.stopping = &stopping;
   parts.identity = identity;
   parts.config = config::print_config(run.config);
