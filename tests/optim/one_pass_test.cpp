@@ -4,6 +4,11 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <filesystem>
+#include <iterator>
+#include <vector>
+
+#include "trainer/optim/adaptive_rules.h"
 #include "trainer/optim/tensor_norms.h"
 
 namespace largo::optim {
@@ -71,7 +76,12 @@ TEST_P(OnePass, IsLamb) {
     const at::Tensor square = own.square.to(at::kDouble) * 0.99 + g * g * 0.01;
     const at::Tensor u =
         average / 0.3 / ((square / 0.2).sqrt() + 1e-6) + own.weight.to(at::kDouble) * pass.decay;
-    lamb_in_one_pass(pass, own.weight, own.gradient, own.buffer, own.square, update);
+    const LambNorms norms =
+        lamb_in_one_pass(pass, own.weight, own.gradient, own.buffer, own.square, update);
+    const double weight_norm = own.weight.to(at::kDouble).norm().item<double>();
+    const double update_norm = update.to(at::kDouble).norm().item<double>();
+    EXPECT_NEAR(norms.weight, weight_norm, 1e-13 * weight_norm);
+    EXPECT_NEAR(norms.update, update_norm, 1e-13 * update_norm);
     EXPECT_LT(distance(own.buffer, average), most());
     EXPECT_LT(distance(own.square, square), most());
     EXPECT_LT(distance(update, u), most());
@@ -80,24 +90,80 @@ TEST_P(OnePass, IsLamb) {
 
 INSTANTIATE_TEST_SUITE_P(Types, OnePass, testing::Values(at::kFloat, at::kDouble));
 
+// What a function leaves behind and returns, with so many threads.
+template <class Run>
+void expect_same_bits(const Run& run) {
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const std::vector<at::Tensor> one = run();
+  for (const int threads : {2, 3, 5}) {
+    at::set_num_threads(threads);
+    const std::vector<at::Tensor> several = run();
+    for (size_t i = 0; i < one.size(); ++i) {
+      EXPECT_TRUE(at::equal(one[i], several[i])) << threads << " threads, result " << i;
+    }
+  }
+  at::set_num_threads(before);
+}
+
 TEST(OnePass, NoBitDependsOnTheThreads) {
   const Tensors first = Tensors::make(300001, at::kFloat);
-  const int before = at::get_num_threads();
-  const auto run = [&](int threads) {
-    at::set_num_threads(threads);
+  for (const bool nesterov : {false, true}) {
+    for (const bool keeps : {false, true}) {
+      expect_same_bits([&] {
+        const Tensors tensors = first.copy();
+        momentum_in_one_pass({.nesterov = nesterov},
+                             {.trust = 0.3, .decay = 0.01, .m = 0.9, .lr = 0.05}, tensors.weight,
+                             tensors.gradient, keeps ? tensors.buffer : at::Tensor());
+        return std::vector{tensors.weight, tensors.buffer};
+      });
+    }
+  }
+  expect_same_bits([&] {
     const Tensors tensors = first.copy();
-    momentum_in_one_pass({}, {.trust = 0.3, .decay = 0.01, .m = 0.9, .lr = 0.05}, tensors.weight,
-                         tensors.gradient, tensors.buffer);
-    return std::pair(tensors.weight, tensor_norms({tensors.weight, tensors.gradient}));
+    const at::Tensor square = first.square.clone(), update = at::empty_like(first.weight);
+    const LambNorms norms =
+        lamb_in_one_pass({.divisor = 2, .b1 = 0.9, .b2 = 0.99, .epsilon = 1e-6, .decay = 0.01},
+                         tensors.weight, tensors.gradient, tensors.buffer, square, update);
+    return std::vector{tensors.buffer, square, update, at::tensor({norms.weight, norms.update})};
+  });
+}
+
+TEST_P(OnePass, NormsAreThoseOfDoublesWithAnyThreads) {
+  const Tensors tensors = Tensors::make(300001, GetParam());
+  const auto wide_norm = [](const at::Tensor& x) { return x.to(at::kDouble).norm(); };
+  const at::Tensor exact = at::stack({wide_norm(tensors.weight), wide_norm(tensors.gradient)});
+  expect_same_bits([&] {
+    const at::Tensor norms = tensor_norms({tensors.weight, tensors.gradient});
+    EXPECT_LT(distance(norms, exact), 1e-13);
+    EXPECT_EQ(norms[1].item<double>(), host_norm(tensors.gradient));
+    return std::vector{norms};
+  });
+}
+
+size_t threads_of_this_process() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+// ATen's parallel_for is a plain loop where it is compiled without OpenMP.
+TEST(OnePass, UsesTheThreadsOfAten) {
+  const Tensors tensors = Tensors::make(300001, at::kFloat);
+  const int before = at::get_num_threads();
+  const auto run = [&](const auto& use) {
+    const size_t threads = threads_of_this_process();
+    at::set_num_threads(static_cast<int>(threads) + 1);
+    use();
+    EXPECT_GT(threads_of_this_process(), threads);
   };
-  const auto [weight, norms] = run(1);
-  const auto [weight3, norms3] = run(3);
+  run([&] { momentum_in_one_pass({}, {.lr = 0.05}, tensors.weight, tensors.gradient, {}); });
+  run([&] { tensor_norms({tensors.weight}); });
+  run([&] {
+    update_in_one_pass(LionRule{.lr = 0.1},
+                       {.weights = {tensors.weight}, .slots = {{tensors.buffer}}},
+                       {tensors.gradient});
+  });
   at::set_num_threads(before);
-  EXPECT_TRUE(at::equal(weight, weight3));
-  EXPECT_TRUE(at::equal(norms, norms3));
-  EXPECT_LT(distance(norms, at::stack({weight.to(at::kDouble).norm(),
-                                       first.gradient.to(at::kDouble).norm()})),
-            1e-13);
 }
 
 }  // namespace

@@ -1,19 +1,19 @@
-#include <ATen/ATen.h>
-
+#include "trainer/optim/adaptive_rules.h"
 #include "trainer/optim/flat_optimizer.h"
+#include "trainer/optim/one_pass.h"
 #include "trainer/optim/optimizer_kinds.h"
 
 namespace largo::optim {
 
 namespace {
 
-// average = decay * average + (1 - decay) * x * y
-void average_product(at::TensorList averages, at::TensorList x, at::TensorList y, double decay) {
-  at::_foreach_mul_(averages, decay);
-  at::_foreach_addcmul_(averages, x, y, 1 - decay);
+template <class Rule>
+void apply(const Rule& rule, const ParameterGroup& group, at::TensorList gradients) {
+  if (updates_in_one_pass(group.weights.front())) return update_in_one_pass(rule, group, gradients);
+  update_by_operations(rule, group, gradients);
 }
 
-// PyTorch's: s += g'^2, w -= lr / (1 + (t - 1) * lr_decay) * g' / (sqrt(s) + epsilon).
+// With lr / (1 + (t - 1) * lr_decay) for lr.
 class Adagrad final : public FlatOptimizer {
  public:
   Adagrad(const OptimizerOptions& options, std::vector<Parameter> parameters)
@@ -32,11 +32,8 @@ class Adagrad final : public FlatOptimizer {
 
   void update(const ParameterGroup& group, at::TensorList gradients,
               const GroupRates& rates) override {
-    const std::vector<at::Tensor> decayed = with_decay(gradients, group, rates.weight_decay);
-    at::_foreach_addcmul_(group.slots[0], decayed, decayed);
-    const std::vector<at::Tensor> roots = at::_foreach_sqrt(group.slots[0]);
-    at::_foreach_add_(roots, epsilon_);
-    at::_foreach_addcdiv_(group.weights, decayed, roots, -rates.lr / divisor_);
+    apply(AdagradRule{.lr = rates.lr / divisor_, .decay = rates.weight_decay, .epsilon = epsilon_},
+          group, gradients);
   }
 
   double epsilon_, lr_decay_;
@@ -44,8 +41,6 @@ class Adagrad final : public FlatOptimizer {
   at::Tensor steps_;
 };
 
-// PyTorch's: v = rho * v + (1 - rho) * g'^2, d = sqrt(a + epsilon) / sqrt(v + epsilon) * g',
-// a = rho * a + (1 - rho) * d^2, w -= lr * d.
 class Adadelta final : public FlatOptimizer {
  public:
   Adadelta(const OptimizerOptions& options, std::vector<Parameter> parameters)
@@ -59,24 +54,14 @@ class Adadelta final : public FlatOptimizer {
  private:
   void update(const ParameterGroup& group, at::TensorList gradients,
               const GroupRates& rates) override {
-    const std::vector<at::Tensor> decayed = with_decay(gradients, group, rates.weight_decay);
-    average_product(group.slots[0], decayed, decayed, rho_);
-    std::vector<at::Tensor> steps = at::_foreach_add(group.slots[1], epsilon_);
-    at::_foreach_sqrt_(steps);
-    std::vector<at::Tensor> roots = at::_foreach_add(group.slots[0], epsilon_);
-    at::_foreach_sqrt_(roots);
-    at::_foreach_div_(steps, roots);
-    at::_foreach_mul_(steps, decayed);
-    average_product(group.slots[1], steps, steps, rho_);
-    at::_foreach_add_(group.weights, steps, -rates.lr);
+    apply(
+        AdadeltaRule{.lr = rates.lr, .decay = rates.weight_decay, .rho = rho_, .epsilon = epsilon_},
+        group, gradients);
   }
 
   double epsilon_, rho_;
 };
 
-// PyTorch's, with epsilon outside of the root: v = alpha * v + (1 - alpha) * g'^2,
-// x = g' / (sqrt(v) + epsilon), b = m * b + x, w -= lr * b; centered: v less the square of the
-// average of g'.
 class Rmsprop final : public FlatOptimizer {
  public:
   Rmsprop(const OptimizerOptions& options, std::vector<Parameter> parameters)
@@ -92,30 +77,36 @@ class Rmsprop final : public FlatOptimizer {
  private:
   void update(const ParameterGroup& group, at::TensorList gradients,
               const GroupRates& rates) override {
-    const std::vector<at::Tensor> decayed = with_decay(gradients, group, rates.weight_decay);
-    average_product(group.slots[0], decayed, decayed, alpha_);
-    std::vector<at::Tensor> roots;
-    if (centered_) {
-      at::_foreach_mul_(group.slots[1], alpha_);
-      at::_foreach_add_(group.slots[1], decayed, 1 - alpha_);
-      roots = at::_foreach_addcmul(group.slots[0], group.slots[1], group.slots[1], -1);
-      at::_foreach_clamp_min_(roots, 0);  // rounding may leave a variance below 0
-      at::_foreach_sqrt_(roots);
-    } else {
-      roots = at::_foreach_sqrt(group.slots[0]);
-    }
-    at::_foreach_add_(roots, epsilon_);
-    if (keeps_momentum()) {
-      at::_foreach_mul_(group.slots.back(), rates.momentum);
-      at::_foreach_addcdiv_(group.slots.back(), decayed, roots);
-      at::_foreach_add_(group.weights, group.slots.back(), -rates.lr);
-    } else {
-      at::_foreach_addcdiv_(group.weights, decayed, roots, -rates.lr);
-    }
+    apply(RmspropRule{.lr = rates.lr,
+                      .decay = rates.weight_decay,
+                      .m = rates.momentum,
+                      .alpha = alpha_,
+                      .epsilon = epsilon_,
+                      .centered = centered_,
+                      .has_momentum = keeps_momentum()},
+          group, gradients);
   }
 
   double epsilon_, alpha_;
   bool centered_;
+};
+
+// A scheduled momentum is the step's b1.
+class Lion final : public FlatOptimizer {
+ public:
+  Lion(const OptimizerOptions& options, std::vector<Parameter> parameters)
+      : FlatOptimizer(options, std::move(parameters)), b2_(options.betas[1]) {
+    add_slot("average");
+  }
+
+ private:
+  void update(const ParameterGroup& group, at::TensorList gradients,
+              const GroupRates& rates) override {
+    apply(LionRule{.lr = rates.lr, .decay = rates.weight_decay, .b1 = rates.momentum, .b2 = b2_},
+          group, gradients);
+  }
+
+  double b2_;
 };
 
 }  // namespace
@@ -133,6 +124,11 @@ std::unique_ptr<Optimizer> make_adadelta(const OptimizerOptions& options,
 std::unique_ptr<Optimizer> make_rmsprop(const OptimizerOptions& options,
                                         std::vector<Parameter> parameters) {
   return std::make_unique<Rmsprop>(options, std::move(parameters));
+}
+
+std::unique_ptr<Optimizer> make_lion(const OptimizerOptions& options,
+                                     std::vector<Parameter> parameters) {
+  return std::make_unique<Lion>(options, std::move(parameters));
 }
 
 }  // namespace largo::optim

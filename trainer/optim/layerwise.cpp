@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "trainer/optim/flat_optimizer.h"
@@ -61,13 +62,13 @@ class Lars final : public FlatOptimizer {
                     keeps_momentum() ? at::TensorList(group.slots[0]) : at::TensorList());
   }
 
+  // Tensor by tensor: what the norms were taken of stays in a cache where it fits into one.
   void update_here(const ParameterGroup& group, at::TensorList gradients,
                    const GroupRates& rates) const {
-    const at::Tensor trusts = group.exempt ? at::Tensor() : trust(group, gradients, rates);
     for (size_t i = 0; i < group.weights.size(); ++i) {
       MomentumPass pass = {.m = m_, .lr = rates.lr};
       if (!group.exempt) {
-        pass.trust = trusts.const_data_ptr<double>()[i];
+        pass.trust = trust_of(host_norm(group.weights[i]), host_norm(gradients[i]), rates);
         pass.decay = rates.weight_decay;
       }
       momentum_in_one_pass(momentum_, pass, group.weights[i], gradients[i],
@@ -75,6 +76,14 @@ class Lars final : public FlatOptimizer {
     }
   }
 
+  double trust_of(double weight_norm, double grad_norm, const GroupRates& rates) const {
+    const double ratio =
+        weight_norm * coefficient_ / (grad_norm + weight_norm * rates.weight_decay + epsilon_);
+    const double trust = weight_norm > 0 && grad_norm > 0 ? ratio : 1;
+    return clip_ ? std::min(trust / rates.lr, 1.0) : trust;
+  }
+
+  // The same on the tensors' device, of each of them.
   at::Tensor trust(const ParameterGroup& group, at::TensorList gradients,
                    const GroupRates& rates) const {
     const at::Tensor weight_norms = tensor_norms(group.weights);
@@ -157,13 +166,11 @@ class Lamb final : public FlatOptimizer {
     for (size_t i = 0; i < group.weights.size(); ++i) {
       const at::Tensor& weight = group.weights[i];
       const at::Tensor update = at::empty_like(weight);
-      lamb_in_one_pass(pass, weight, gradients[i], group.slots[0][i], group.slots[1][i], update);
-      double ratio = 1;
-      if (group.decays || options_.always_adapt) {
-        const at::Tensor norms = tensor_norms({weight, update});
-        const double* const values = norms.const_data_ptr<double>();
-        if (values[0] > 0 && values[1] > 0) ratio = values[0] / values[1];
-      }
+      const LambNorms norms = lamb_in_one_pass(pass, weight, gradients[i], group.slots[0][i],
+                                               group.slots[1][i], update);
+      const bool adapts = group.decays || options_.always_adapt;
+      const bool has_scale = norms.weight > 0 && norms.update > 0;
+      const double ratio = adapts && has_scale ? norms.weight / norms.update : 1;
       momentum_in_one_pass({}, {.trust = ratio, .lr = rates.lr}, weight, update, {});
     }
   }

@@ -1,47 +1,16 @@
 #include "trainer/optim/one_pass.h"
 
-#include <ATen/Parallel.h>
-
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
-#include "comm/base/cpu_isa.h"
 #include "comm/base/error.h"
+#include "comm/base/squares.h"
+#include "trainer/optim/one_pass_loop.h"
 
 namespace largo::optim {
 
 namespace {
-
-#define LARGO_INLINE inline __attribute__((always_inline))
-
-constexpr int64_t kLeast = 1 << 15;  // elements that are worth a thread
-
-// Elements are taken by value: what they hold cannot change under the loop's stores.
-template <class Element>
-void each_generic(Element element, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; ++i) element(i);
-}
-template <class Element>
-LARGO_TARGET_AVX2 void each_avx2(Element element, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; ++i) element(i);
-}
-template <class Element>
-LARGO_TARGET_AVX512 void each_avx512(Element element, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; ++i) element(i);
-}
-
-template <class Element>
-void each(const Element& element, int64_t count) {
-  at::parallel_for(0, count, kLeast, [&](int64_t begin, int64_t end) {
-    switch (best_cpu_isa()) {
-      case CpuIsa::kGeneric:
-        return each_generic(element, begin, end);
-      case CpuIsa::kAvx2:
-        return each_avx2(element, begin, end);
-      case CpuIsa::kAvx512:
-        return each_avx512(element, begin, end);
-    }
-  });
-}
 
 template <class T>
 struct Plain {
@@ -115,25 +84,47 @@ struct Lamb {
   }
 };
 
+// Not so long that the tensors' pieces would leave the cache before the norms are taken.
+constexpr int64_t kPiece = 1 << 13;
+
+// Piece by piece, so that no bit depends on the number of threads.
 template <class T>
-void lamb_of(const LambPass& pass, const at::Tensor& weight, const at::Tensor& gradient,
-             const at::Tensor& average, const at::Tensor& average_square,
-             const at::Tensor& update) {
-  each(Lamb<T>{.weight = weight.const_data_ptr<T>(),
-               .gradient = gradient.const_data_ptr<T>(),
-               .average = average.mutable_data_ptr<T>(),
-               .average_square = average_square.mutable_data_ptr<T>(),
-               .update = update.mutable_data_ptr<T>(),
-               .divisor = static_cast<T>(pass.divisor),
-               .b1 = static_cast<T>(pass.b1),
-               .rest1 = static_cast<T>(1 - pass.b1),
-               .b2 = static_cast<T>(pass.b2),
-               .rest2 = static_cast<T>(1 - pass.b2),
-               .correction1 = static_cast<T>(pass.correction1),
-               .root2 = static_cast<T>(std::sqrt(pass.correction2)),
-               .epsilon = static_cast<T>(pass.epsilon),
-               .decay = static_cast<T>(pass.decay)},
-       weight.numel());
+LambNorms lamb_pieces(const Lamb<T>& lamb, int64_t count) {
+  const int64_t pieces = (count + kPiece - 1) / kPiece;
+  std::vector<LambNorms> squares(static_cast<size_t>(pieces));
+  each_piece(pieces, kPiece, [&](int64_t p) {
+    const int64_t begin = p * kPiece, end = std::min(count, begin + kPiece);
+    each(lamb, begin, end);
+    squares[static_cast<size_t>(p)] = {.weight = sum_of_squares(lamb.weight + begin, end - begin),
+                                       .update = sum_of_squares(lamb.update + begin, end - begin)};
+  });
+  LambNorms sums;
+  for (const LambNorms& piece : squares) {
+    sums.weight += piece.weight;
+    sums.update += piece.update;
+  }
+  return {.weight = std::sqrt(sums.weight), .update = std::sqrt(sums.update)};
+}
+
+template <class T>
+LambNorms lamb_of(const LambPass& pass, const at::Tensor& weight, const at::Tensor& gradient,
+                  const at::Tensor& average, const at::Tensor& average_square,
+                  const at::Tensor& update) {
+  const Lamb<T> lamb = {.weight = weight.const_data_ptr<T>(),
+                        .gradient = gradient.const_data_ptr<T>(),
+                        .average = average.mutable_data_ptr<T>(),
+                        .average_square = average_square.mutable_data_ptr<T>(),
+                        .update = update.mutable_data_ptr<T>(),
+                        .divisor = static_cast<T>(pass.divisor),
+                        .b1 = static_cast<T>(pass.b1),
+                        .rest1 = static_cast<T>(1 - pass.b1),
+                        .b2 = static_cast<T>(pass.b2),
+                        .rest2 = static_cast<T>(1 - pass.b2),
+                        .correction1 = static_cast<T>(pass.correction1),
+                        .root2 = static_cast<T>(std::sqrt(pass.correction2)),
+                        .epsilon = static_cast<T>(pass.epsilon),
+                        .decay = static_cast<T>(pass.decay)};
+  return lamb_pieces(lamb, weight.numel());
 }
 
 }  // namespace
@@ -151,13 +142,13 @@ void momentum_in_one_pass(const MomentumOptions& options, const MomentumPass& pa
   (is_single ? momentum_of<float> : momentum_of<double>)(options, pass, weight, gradient, buffer);
 }
 
-void lamb_in_one_pass(const LambPass& pass, const at::Tensor& weight, const at::Tensor& gradient,
-                      const at::Tensor& average, const at::Tensor& average_square,
-                      const at::Tensor& update) {
+LambNorms lamb_in_one_pass(const LambPass& pass, const at::Tensor& weight,
+                           const at::Tensor& gradient, const at::Tensor& average,
+                           const at::Tensor& average_square, const at::Tensor& update) {
   LARGO_CHECK(updates_in_one_pass(weight), "weights of ", weight.dtype());
   const bool is_single = weight.scalar_type() == at::kFloat;
-  (is_single ? lamb_of<float> : lamb_of<double>)(pass, weight, gradient, average, average_square,
-                                                 update);
+  return (is_single ? lamb_of<float> : lamb_of<double>)(pass, weight, gradient, average,
+                                                        average_square, update);
 }
 
 }  // namespace largo::optim

@@ -26,7 +26,8 @@ void momentum_in_one_pass(const MomentumOptions& options, const MomentumPass& pa
 
 // u = (average' / correction1) / (sqrt(average_square') / sqrt(correction2) + epsilon) +
 // decay * weight, where average' = b1 * average + (1 - b1) * g, average_square' likewise of g * g,
-// g = gradient / divisor. Both are left updated; u is written to `update`.
+// g = gradient / divisor. Both are left updated; u is written to `update`. Returns the norms of
+// weight and u, summed up in double precision from what is in a cache anyway.
 struct LambPass {
   double divisor = 1;
   double b1 = 0, b2 = 0;
@@ -34,8 +35,11 @@ struct LambPass {
   double epsilon = 0;
   double decay = 0;
 };
-void lamb_in_one_pass(const LambPass& pass, const at::Tensor& weight, const at::Tensor& gradient,
-                      const at::Tensor& average, const at::Tensor& average_square,
-                      const at::Tensor& update);
+struct LambNorms {
+  double weight = 0, update = 0;
+};
+LambNorms lamb_in_one_pass(const LambPass& pass, const at::Tensor& weight,
+                           const at::Tensor& gradient, const at::Tensor& average,
+                           const at::Tensor& average_square, const at::Tensor& update);
 
 }  // namespace largo::optim

@@ -41,9 +41,17 @@ class Sgd final : public FlatOptimizer {
   // The fused kernel would leave the buffers as they are.
   void update_without(const ParameterGroup& group, at::TensorList gradients,
                       const GroupRates& rates) const {
+    const double share = is_first_ ? 1 : 1 - dampening_;
+    if (updates_in_one_pass(group.weights.front())) {
+      for (size_t i = 0; i < group.weights.size(); ++i) {
+        momentum_in_one_pass({}, {.trust = share, .decay = rates.weight_decay, .lr = rates.lr},
+                             group.weights[i], gradients[i], group.slots[0][i]);
+      }
+      return;
+    }
     const std::vector<at::Tensor> decayed = with_decay(gradients, group, rates.weight_decay);
     at::_foreach_copy_(group.slots[0], decayed);
-    if (!is_first_) at::_foreach_mul_(group.slots[0], 1 - dampening_);
+    if (share != 1) at::_foreach_mul_(group.slots[0], share);
     at::_foreach_add_(group.weights, group.slots[0], -rates.lr);
   }
 

@@ -1,7 +1,6 @@
 #include "trainer/optim/tensor_norms.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -9,29 +8,41 @@
 #include <numeric>
 #include <vector>
 
+#include "comm/base/error.h"
 #include "comm/base/squares.h"
+#include "trainer/optim/one_pass.h"
+#include "trainer/optim/one_pass_loop.h"
 
 namespace largo::optim {
 
 namespace {
 
 // Piece by piece, so that no bit depends on the number of threads.
+template <class T>
 double squares_of(const at::Tensor& tensor) {
   constexpr int64_t kPiece = 1 << 16;
-  const float* const values = tensor.const_data_ptr<float>();
+  const T* const values = tensor.const_data_ptr<T>();
   const int64_t count = tensor.numel();
   const int64_t pieces = (count + kPiece - 1) / kPiece;
   std::vector<double> sums(static_cast<size_t>(pieces));
-  at::parallel_for(0, pieces, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      sums[static_cast<size_t>(p)] =
-          sum_of_squares(values + p * kPiece, std::min(kPiece, count - p * kPiece));
-    }
+  each_piece(pieces, kPiece, [&](int64_t p) {
+    sums[static_cast<size_t>(p)] =
+        sum_of_squares(values + p * kPiece, std::min(kPiece, count - p * kPiece));
   });
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
+bool has_host_norm(const at::Tensor& tensor) {
+  return updates_in_one_pass(tensor) && tensor.is_non_overlapping_and_dense();
+}
+
 }  // namespace
+
+double host_norm(const at::Tensor& tensor) {
+  LARGO_CHECK(has_host_norm(tensor), "a tensor of ", tensor.dtype(), " on ", tensor.device());
+  const bool is_single = tensor.scalar_type() == at::kFloat;
+  return std::sqrt((is_single ? squares_of<float> : squares_of<double>)(tensor));
+}
 
 at::Tensor tensor_norms(at::TensorList tensors) {
   const at::NoGradGuard no_grad;
@@ -41,16 +52,11 @@ at::Tensor tensor_norms(at::TensorList tensors) {
   at::Tensor norms = at::empty({static_cast<int64_t>(tensors.size())}, at::kDouble);
   double* norm = norms.mutable_data_ptr<double>();
   for (const at::Tensor& tensor : tensors) {
-    if (tensor.scalar_type() == at::kFloat && tensor.is_non_overlapping_and_dense()) {
-      *norm++ = std::sqrt(squares_of(tensor));
-      continue;
-    }
-    // In the order of memory: a channels_last tensor is not copied.
-    const at::Tensor flat = tensor.is_non_overlapping_and_dense()
-                                ? tensor.as_strided({tensor.numel()}, {1})
-                                : tensor.reshape({-1});
-    *norm++ = at::linalg_vector_norm(flat, 2, at::OptionalIntArrayRef(), false, at::kDouble)
-                  .item<double>();
+    *norm++ = has_host_norm(tensor)
+                  ? host_norm(tensor)
+                  : at::linalg_vector_norm(tensor.reshape({-1}), 2, at::OptionalIntArrayRef(),
+                                           false, at::kDouble)
+                        .item<double>();
   }
   return norms;
 }

@@ -9,4 +9,7 @@ namespace largo::optim {
 // device, so that the host need not wait for it. There must be a tensor.
 at::Tensor tensor_norms(at::TensorList tensors);
 
+// That of one tensor on the CPU, of float32 or float64 and dense, without operations.
+double host_norm(const at::Tensor& tensor);
+
 }  // namespace largo::optim
