@@ -20,10 +20,16 @@
 #include "comm/host_communicator.h"
 #include "comm/mpi_check.h"
 #include "comm/node_board.h"
+#include "comm/start_guard.h"
 
 namespace largo::comm {
 
 namespace {
+
+std::string host_name() {
+  std::array<char, 256> host{};
+  return gethostname(host.data(), host.size() - 1) == 0 ? host.data() : "";
+}
 
 // The number of ranks that the launcher says it started, and the variable that says so. Under
 // mpirun inside a Slurm job, Slurm's variables describe mpirun's daemons, so mpirun's own comes
@@ -71,6 +77,21 @@ void exit_in_any_case_within(int seconds, int code) noexcept {
 [[noreturn]] void end_job(int code) noexcept {
   if (is_running()) MPI_Abort(MPI_COMM_WORLD, code);
   _exit(code);
+}
+
+// No watchdog can tell yet which ranks have come.
+void end_late_start(double seconds) noexcept {
+  const auto code = static_cast<int>(ExitCode::kUnavailable);
+  exit_in_any_case_within(3, code);
+  const char* rank = nullptr;
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (rank == nullptr) rank = std::getenv(name);
+  }
+  std::fprintf(stderr,
+               "[rank %s @ %s] error: MPI did not start within %g s (comm.init_timeout): some rank "
+               "has not come this far, or the hosts cannot reach each other\n",
+               rank != nullptr ? rank : "?", host_name().c_str(), seconds);
+  end_job(code);
 }
 
 // exit() or std::terminate() on one rank would leave the others waiting in a collective for ever.
@@ -170,8 +191,10 @@ void MpiSession::start_to_watch() {
                       }});
 }
 
-MpiSession::MpiSession(int& argc, char**& argv) : exceptions_at_start_(std::uncaught_exceptions()) {
+MpiSession::MpiSession(int& argc, char**& argv, double init_timeout_s)
+    : exceptions_at_start_(std::uncaught_exceptions()) {
   if (is_launched()) die_with_parent();
+  const StartGuard guard(init_timeout_s, [&] { end_late_start(init_timeout_s); });
   int granted = MPI_THREAD_SINGLE;
   mpi_check(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &granted), "MPI_Init_thread");
   std::set_terminate(terminate_job);
@@ -189,8 +212,7 @@ MpiSession::MpiSession(int& argc, char**& argv) : exceptions_at_start_(std::unca
   handles_->node = MpiComm(node);
   local_rank_ = handles_->node.rank();
   local_size_ = handles_->node.size();
-  std::array<char, 256> host{};
-  if (gethostname(host.data(), host.size() - 1) == 0) host_ = host.data();
+  host_ = host_name();
 
   switch (granted) {
     case MPI_THREAD_MULTIPLE:

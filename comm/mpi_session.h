@@ -7,6 +7,7 @@
 
 #include "comm/communicator.h"
 #include "comm/flight_record.h"
+#include "comm/options.h"
 #include "comm/watchdog.h"
 
 namespace largo::comm {
@@ -32,7 +33,9 @@ const char* to_string(ThreadLevel level);
 // the whole job instead, because a rank inside a collective would never come to MPI_Finalize.
 class MpiSession {
  public:
-  MpiSession(int& argc, char**& argv);
+  // Other ranks may not come: after `init_timeout_s` this process says so and ends with
+  // kUnavailable.
+  MpiSession(int& argc, char**& argv, double init_timeout_s = CommOptions{}.init_timeout.seconds);
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;

@@ -87,3 +87,18 @@ expect_code 69
 expect_err "the process of rank 1 on $host is stopped"
 ls runs/config/watchdog.*/rank-0.txt >/dev/null || fail "no report in the run directory"
 nothing_left
+
+# A rank that does not come as far as MPI.
+run_without_rank_one() {
+  timeout -k 5 60 "$mpirun" -n 3 --bind-to none bash -c '
+    [[ $OMPI_COMM_WORLD_RANK != 1 ]] || exec sleep 100
+    exec "$0" "$@"' "$largo" "$@" >out 2>err </dev/null || code=$?
+}
+for command in "train config.yaml" "eval config.yaml --checkpoint runs" "lr-find config.yaml" allreduce; do
+  ran="largo $command without rank 1" code=0
+  # shellcheck disable=SC2086  # words
+  run_without_rank_one $command comm.init_timeout=1s
+  expect_code 69
+  expect_err "error: MPI did not start within 1 s (comm.init_timeout): some rank has not come this far"
+  nothing_left
+done

@@ -240,7 +240,7 @@ int run_allreduce(const AllreduceArguments& arguments, ProgramArguments program)
     fail(ExitCode::kUsage, "--min ", arguments.least, " --max ", arguments.most, " --iterations ",
          arguments.iterations, "; legal: 4 <= min <= max, iterations >= 1");
   }
-  const comm::MpiSession session(program.argc, program.argv);
+  const comm::MpiSession session(program.argc, program.argv, init_timeout_s(arguments.overrides));
   Log log;
   log.set_rank(session.rank(), session.size(), session.host());
   return guarded(session, log, [&] { return benchmark(arguments, session, log); });

@@ -128,7 +128,8 @@ int evaluate_checkpoint(const EvalArguments& arguments, const comm::MpiSession& 
 }  // namespace
 
 int run_eval(const EvalArguments& arguments, ProgramArguments program) {
-  const comm::MpiSession session(program.argc, program.argv);
+  const comm::MpiSession session(program.argc, program.argv,
+                                 init_timeout_s(arguments.config.overrides));
   Log log;
   log.set_rank(session.rank(), session.size(), session.host());
   return guarded(session, log, [&] { return evaluate_checkpoint(arguments, session, log); });

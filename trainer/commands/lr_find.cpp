@@ -193,7 +193,8 @@ int find(const LrFindArguments& arguments, const comm::MpiSession& session, Log&
 }  // namespace
 
 int run_lr_find(const LrFindArguments& arguments, ProgramArguments program) {
-  const comm::MpiSession session(program.argc, program.argv);
+  const comm::MpiSession session(program.argc, program.argv,
+                                 init_timeout_s(arguments.config.overrides));
   Log log;
   log.set_rank(session.rank(), session.size(), session.host());
   return guarded(session, log, [&] { return find(arguments, session, log); });

@@ -45,6 +45,20 @@ config::SourceText read_config_file(const std::string& path) {
   return {path, bytes};
 }
 
+double init_timeout_s(const std::vector<std::string>& overrides) {
+  constexpr std::string_view kKey = "comm.init_timeout=";
+  double seconds = comm::CommOptions{}.init_timeout.seconds;
+  for (const std::string& override : overrides) {
+    if (!override.starts_with(kKey)) continue;
+    try {
+      const double given = OptionCodec<Time>::parse(override.substr(kKey.size())).seconds;
+      if (given > 0) seconds = given;
+    } catch (const std::exception&) {  // it is refused as soon as all ranks can agree on that
+    }
+  }
+  return seconds;
+}
+
 config::LoadedConfig load_on_all_ranks(const comm::MpiSession& session, Log& log,
                                        const ConfigArguments& arguments) {
   config::SourceText source{arguments.path, {}};

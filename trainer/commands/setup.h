@@ -36,6 +36,10 @@ Catalogs make_catalogs();
 // Reads the file; Error{kInputMissing} where it cannot be.
 config::SourceText read_config_file(const std::string& path);
 
+// comm.init_timeout for the start of MPI, before which ranks cannot share the file: as an override
+// has it, else the default. What is wrong with it is for load_on_all_ranks() to say.
+double init_timeout_s(const std::vector<std::string>& overrides);
+
 // A collective: rank 0 reads, all ranks parse its bytes and make sure that they are the same
 // program with the same overrides, which set the watchdog's limits. Errors are AgreedErrors. Rank 0
 // says what overrides dropped from the file.

@@ -249,7 +249,8 @@ int run_train(const TrainArguments& arguments, ProgramArguments program) {
   comm::StopSignals signals;  // before MPI: a launcher may pass one on at any time
   int code = 0;
   {
-    const comm::MpiSession session(program.argc, program.argv);
+    const comm::MpiSession session(program.argc, program.argv,
+                                   init_timeout_s(arguments.config.overrides));
     Log log;
     log.set_rank(session.rank(), session.size(), session.host());
     code = guarded(session, log,
