@@ -2,6 +2,7 @@
 // float32 or of bfloat16, as its 16 bits; sums are of float32, and rounded to the nearest.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
