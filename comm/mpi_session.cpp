@@ -79,39 +79,50 @@ void exit_in_any_case_within(int seconds, int code) noexcept {
   _exit(code);
 }
 
+// "[rank 1 @ node7] " by the launcher's word: MPI may not be able to tell.
+std::string launched_as() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (const char* rank = std::getenv(name))
+      return concat("[rank ", rank, " @ ", host_name(), "] ");
+  }
+  return {};
+}
+
+void say(const std::string& error) {
+  std::fprintf(stderr, "%serror: %s\n", launched_as().c_str(), error.c_str());
+}
+
 // No watchdog can tell yet which ranks have come.
 void end_late_start(double seconds) noexcept {
   const auto code = static_cast<int>(ExitCode::kUnavailable);
   exit_in_any_case_within(3, code);
-  const char* rank = nullptr;
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
-    if (rank == nullptr) rank = std::getenv(name);
-  }
-  std::fprintf(stderr,
-               "[rank %s @ %s] error: MPI did not start within %g s (comm.init_timeout): some rank "
-               "has not come this far, or the hosts cannot reach each other\n",
-               rank != nullptr ? rank : "?", host_name().c_str(), seconds);
+  say(concat("MPI did not start within ", seconds,
+             " s (comm.init_timeout): some rank has not come this far, or the hosts cannot reach "
+             "each other"));
   end_job(code);
 }
 
 // exit() or std::terminate() on one rank would leave the others waiting in a collective for ever.
-void abort_if_running() {
+void abort_if_running(const std::string& why) {
   if (!is_running()) return;
   exit_in_any_case_within(5, static_cast<int>(ExitCode::kInternal));
+  if (!why.empty()) say(why);
   MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::kInternal));
 }
+
+void abort_at_exit() { abort_if_running("exit() was called before the end of the program"); }
 
 [[noreturn]] void terminate_job() {
   if (const auto current = std::current_exception()) {
     try {
       std::rethrow_exception(current);
     } catch (const std::exception& error) {
-      std::fprintf(stderr, "error: terminated by: %s\n", error.what());
+      say(concat("terminated by: ", error.what()));
     } catch (...) {
-      std::fprintf(stderr, "error: terminated by an unknown exception\n");
+      say("terminated by an unknown exception");
     }
   }
-  abort_if_running();
+  abort_if_running({});
   std::abort();
 }
 
@@ -198,7 +209,7 @@ MpiSession::MpiSession(int& argc, char**& argv, double init_timeout_s)
   int granted = MPI_THREAD_SINGLE;
   mpi_check(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &granted), "MPI_Init_thread");
   std::set_terminate(terminate_job);
-  std::atexit(abort_if_running);
+  std::atexit(abort_at_exit);
 
   handles_ = std::make_unique<Handles>();
   MPI_Comm copy = MPI_COMM_NULL;

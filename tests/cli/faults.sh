@@ -116,8 +116,8 @@ for fault in kill stop segmentation launcher loader exception exit exit_at_once 
         says "missing: rank $rank on $host"
         ;;
       exception) own $fault 65 "\[rank $rank @ $host\] error: gave up" ;;
-      exit) own $fault 70 "invoked on rank $rank" ;;
-      exit_at_once) own $fault 1 "process rank $rank with PID" ;;
+      exit) own $fault 70 "\[rank $rank @ $host\] error: exit\(\) was called" ;;
+      exit_at_once) own $fault 1 "process rank $rank with PID|missing: rank $rank on $host" ;;
       mismatch) own $fault "69 70" "rank $rank" ;;
       other_communicator) own $fault 69 "missing: rank $rank on $host" ;;
     esac

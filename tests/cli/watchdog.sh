@@ -33,6 +33,7 @@ expect_err "rank 1"
 faulty segmentation 139
 expect_err "rank 1"
 faulty exit 70
+expect_err "[rank 1 @ $host] error: exit() was called before the end of the program"
 faulty exit_at_once 1
 faulty exception 65
 expect_err "[rank 1 @ $host] error: gave up"
