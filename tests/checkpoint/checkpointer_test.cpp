@@ -267,6 +267,9 @@ TEST_F(CheckpointerTest, TheNewestUndamagedOneIsLoadedWithAWarning) {
     save(checkpointer, step, state_of(static_cast<double>(step)));
   EXPECT_EQ(checkpointer.load_newest()->json, "{\"value\": 3}");
   EXPECT_EQ(log_text(), "");
+  fs::create_directory(directory_ / "step-00000000");  // a run was killed while it removed this
+  EXPECT_EQ(checkpointer.load_newest()->json, "{\"value\": 3}");
+  EXPECT_FALSE(fs::exists(directory_ / "step-00000000"));
   fs::resize_file(directory_ / "step-00000003" / "optimizer.safetensors", 10);
   fs::remove(directory_ / "step-00000002" / "state.json");
   const auto loaded = checkpointer.load_newest();

@@ -245,6 +245,27 @@ TEST_F(StoreTest, ALeftoverIsNotTakenForTheOneSetAside) {
   EXPECT_FALSE(fs::exists(leftover));
 }
 
+TEST_F(StoreTest, RemovesRemainsAndNothingElse) {
+  save(5, {}, "old");
+  const fs::path replaced = store_.path_of(5).string() + ".tmp-replaced-17";
+  fs::rename(store_.path_of(5), replaced);
+  save(4);
+  for (const char* remains : {"step-00000003", "step-00000005", "step-00000006.tmp-17"}) {
+    fs::create_directory(folder_.path() / remains);
+    put(folder_.path() / remains / "model", "half");
+  }
+  fs::create_directory(folder_.path() / "notes");  // somebody's own
+  store_.remove_remains([](const std::string& message) { ADD_FAILURE() << message; });
+  EXPECT_THAT(names(),
+              UnorderedElementsAre("step-00000004", "step-00000005.tmp-replaced-17", "notes"));
+  EXPECT_THAT(store_.complete(), ElementsAre(replaced, store_.path_of(4)));
+
+  const Store nowhere(folder_.path() / "nowhere");
+  std::string warning;
+  nowhere.remove_remains([&](const std::string& message) { warning = message; });
+  EXPECT_THAT(warning, HasSubstr("nowhere"));
+}
+
 // A child that saves one step again and again leaves it whole, wherever it is killed.
 TEST_F(StoreTest, AKillAnywhereInReplacingLeavesOneWhole) {
   save(1);

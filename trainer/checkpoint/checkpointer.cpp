@@ -144,6 +144,9 @@ std::optional<LoadedState> Checkpointer::load_newest() {
            "\nStart anew with --fresh (the old directory is kept under another name), or with "
            "checkpoint.resume=never");
     }
+    if (!chosen.empty()) {
+      store_.remove_remains([&](const std::string& message) { log_.warn(message); });
+    }
     if (!damage.empty()) {
       log_.warn(concat("damaged checkpoints are passed over, and training goes on from ",
                        chosen.string(), ':', damage));

@@ -78,7 +78,8 @@ class Checkpointer {
   void wait_for_writer() noexcept;
 
   // The newest checkpoint that is undamaged; newer ones are named in a warning. Nothing where there
-  // is no complete checkpoint; Error{kBadData} where there are some and all are damaged.
+  // is no complete checkpoint; Error{kBadData} where there are some and all are damaged. Removes
+  // what killed runs left half-written.
   std::optional<LoadedState> load_newest();
 
   // All of a checkpoint, once every byte of it has been found as it was written. Throws

@@ -41,6 +41,10 @@ std::optional<int64_t> step_of(const std::string& name) {
   return step;
 }
 
+bool is_temporary(const std::string& name) {
+  return name.starts_with(kPrefix) && name.find(".tmp-") != std::string::npos;
+}
+
 // The step whose checkpoint was set aside under this name, to be replaced.
 std::optional<int64_t> replaced_step_of(const std::string& name) {
   const size_t end = name.find(kReplaced);
@@ -252,12 +256,25 @@ void Store::clear_up(int64_t step, int64_t keep, bool keep_best,
     }
     for (const fs::directory_entry& entry : fs::directory_iterator(directory_)) {
       const std::string name = entry.path().filename().string();
-      if (name.starts_with(kPrefix) && name.find(".tmp-") != std::string::npos) {
-        remove_checkpoint(entry.path());
-      }
+      if (is_temporary(name)) remove_checkpoint(entry.path());
     }
   } catch (const std::exception& error) {
     warn(concat("cannot clear up old checkpoints: ", error.what()));
+  }
+}
+
+void Store::remove_remains(const std::function<void(const std::string&)>& warn) const noexcept {
+  try {
+    std::vector<fs::path> remains;
+    for (const fs::directory_entry& entry : fs::directory_iterator(directory_)) {
+      const std::string name = entry.path().filename().string();
+      if ((step_of(name) || is_temporary(name)) && !fs::exists(entry.path() / kDoneFile)) {
+        remains.push_back(entry.path());
+      }
+    }
+    for (const fs::path& path : remains) fs::remove_all(path);
+  } catch (const std::exception& error) {
+    warn(concat("cannot remove what a killed run left: ", error.what()));
   }
 }
 

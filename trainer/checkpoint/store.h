@@ -44,6 +44,10 @@ class Store {
   void clear_up(int64_t step, int64_t keep, bool keep_best,
                 const std::function<void(const std::string&)>& warn) const noexcept;
 
+  // Removes what killed runs left half-written or half-removed. A run that goes on from its last
+  // step saves nothing more that would clear up after them.
+  void remove_remains(const std::function<void(const std::string&)>& warn) const noexcept;
+
  private:
   std::filesystem::path temporary_folder(int64_t step) const;
 
