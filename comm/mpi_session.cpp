@@ -82,8 +82,8 @@ void exit_in_any_case_within(int seconds, int code) noexcept {
 // "[rank 1 @ node7] " by the launcher's word: MPI may not be able to tell.
 std::string launched_as() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
-    if (const char* rank = std::getenv(name))
-      return concat("[rank ", rank, " @ ", host_name(), "] ");
+    const char* const rank = std::getenv(name);
+    if (rank != nullptr) return concat("[rank ", rank, " @ ", host_name(), "] ");
   }
   return {};
 }
