@@ -88,9 +88,10 @@ expect_code 0
 [[ $(tail -n 1 out) = 0,0.2*,0.05* && $(head -n 1 out) = step,lr0,lr1 ]] || fail "$ran: not a column for each level"
 expect_err 'starts with level 1'
 
-# A long run takes no longer.
+# A long run takes no longer, and its plot shows the 1 of step 50.
 run_seconds=20 run 1 lr waves.yaml train.length=1000000steps --plot long.svg
 expect_code 0
+grep -q '>1</text>' long.svg || fail "$ran: a peak of the long run is not in its plot"
 
 run 1 lr small.yaml --at nan
 expect_code 2

@@ -5,6 +5,10 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace largo::study {
 namespace {
@@ -59,6 +63,40 @@ TEST(LinePlots, HaveTheirOwnAxesOneBelowTheOther) {
   EXPECT_THAT(svg.substr(second), HasSubstr(corner_to_corner));
   EXPECT_THAT(svg.substr(second), HasSubstr(">m</text>"));
   EXPECT_EQ(line_plots({lr}), line_plot(lr.text, lr.lines));
+}
+
+TEST(LinePlot, TellsMoreLinesThanColorsApart) {
+  std::vector<Line> lines(13, {"", {{0, 0}, {1, 1}}});
+  const std::string svg = line_plot({"t", "x", "y"}, lines);
+  std::set<std::string> strokes;
+  for (size_t at = svg.find("stroke=\"#0"); at != std::string::npos;
+       at = svg.find("stroke=\"#0", at + 1)) {
+    const size_t end = svg.find("/>", at);
+    EXPECT_TRUE(strokes.insert(svg.substr(at, end - at)).second) << svg.substr(at, end - at);
+  }
+  EXPECT_EQ(strokes.size(), 2 * 2 + 1);  // two of the six colors start with 0
+}
+
+TEST(LinePlot, PutsTheLegendBelowInRows) {
+  const std::vector<std::pair<double, double>> points = {{0, 0}, {4, 2}};
+  const std::string svg = line_plot(
+      {"t", "x", "y"},
+      {{"first", points}, {std::string(80, 'n'), points}, {"", points}, {"last", points}});
+  EXPECT_THAT(svg, HasSubstr("viewBox=\"0 0 720 494\""));
+  EXPECT_THAT(svg, HasSubstr("y=\"444.0\" text-anchor=\"start\">first<"));
+  EXPECT_THAT(svg, HasSubstr("y=\"462.0\" text-anchor=\"start\">nnn"));
+  EXPECT_THAT(svg, HasSubstr("y=\"480.0\" text-anchor=\"start\">last<"));
+  EXPECT_THAT(svg, HasSubstr("d=\"M80.00 384.00L700.00 40.00\""));  // nothing lost
+}
+
+TEST(LinePlot, WrapsATitleThatIsTooLong) {
+  const std::string words = "peak LR 0.8 = 0.1 × 8 (linear, batch 1024 / 128);";
+  const std::string svg =
+      line_plot({words + " " + words + " " + words, "x", "y"}, {{"", {{0, 0}, {4, 2}}}});
+  EXPECT_THAT(svg, HasSubstr("viewBox=\"0 0 720 456\""));
+  EXPECT_THAT(svg, HasSubstr("y=\"22.0\" text-anchor=\"middle\">peak"));
+  EXPECT_THAT(svg, HasSubstr("y=\"38.0\" text-anchor=\"middle\">"));
+  EXPECT_THAT(svg, HasSubstr("d=\"M80.00 400.00L700.00 56.00\""));  // as high as any
 }
 
 TEST(DecadeTicks, CoverTheRangeInPowersOfTen) {

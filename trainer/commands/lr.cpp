@@ -126,17 +126,37 @@ void print_table(const LrArguments& arguments, const std::vector<Column>& column
   }
 }
 
+// The values of a run for a plot: all, or of each thousandth of a long run its extremes, so that a
+// restart within it shows. Of runs above a million steps, as many are looked at.
+std::vector<std::pair<double, double>> points_of(const Column& column) {
+  constexpr int64_t kParts = 1000;
+  constexpr int64_t kInPart = 1000;
+  const int64_t total = column.total_steps;
+  const int64_t part = std::max<int64_t>(1, total / kParts);
+  const int64_t stride = std::max<int64_t>(1, part / kInPart);
+  std::vector<std::pair<double, double>> points;
+  for (int64_t begin = 0; begin < total; begin += part) {
+    std::vector<std::pair<double, double>> looked_at;
+    for (int64_t step = begin; step < std::min(begin + part, total); step += stride) {
+      looked_at.emplace_back(step, column.value(static_cast<double>(step)));
+    }
+    auto [low, high] =
+        std::minmax_element(looked_at.begin(), looked_at.end(),
+                            [](const auto& a, const auto& b) { return a.second < b.second; });
+    if (high < low) std::swap(low, high);
+    points.push_back(*low);
+    if (high != low) points.push_back(*high);
+  }
+  const auto last = static_cast<double>(total - 1);
+  if (total > 0 && points.back().first < last) points.emplace_back(last, column.value(last));
+  return points;
+}
+
 std::vector<study::Line> lines_of(const std::vector<Column>& columns, const char* quantity) {
-  constexpr int64_t kMostPoints = 2000;
   std::vector<study::Line> lines;
   for (const Column& column : columns) {
     if (column.quantity != quantity) continue;
-    study::Line& line = lines.emplace_back();
-    line.name = column.name;
-    const int64_t stride = std::max<int64_t>(1, column.total_steps / kMostPoints);
-    for (int64_t step = 0; step < column.total_steps; step += stride) {
-      line.points.emplace_back(step, column.value(static_cast<double>(step)));
-    }
+    lines.push_back({.name = column.name, .points = points_of(column)});
   }
   return lines;
 }

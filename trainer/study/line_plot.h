@@ -24,8 +24,9 @@ struct Panel {
   std::vector<Line> lines;
 };
 
-// A whole SVG document of 720 x 440 units with axes from the data's ranges, round tick values and a
-// legend. The same input gives the same bytes. No points at all: axes from 0 to 1.
+// A whole SVG document of 720 x 440 units with axes from the data's ranges and round tick values; a
+// title that needs several lines and the legend below the plot make it higher. The same input gives
+// the same bytes. No points at all: axes from 0 to 1.
 std::string line_plot(const PlotText& text, const std::vector<Line>& lines);
 
 // The same for several plots, one below the other, each with its own axes.
