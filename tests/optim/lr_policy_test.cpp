@@ -311,9 +311,10 @@ TEST(LrPolicy, RestartsAreAtTheirSteps) {
 
 TEST(LrPolicy, StepsDropExactlyAtMultiplesOfTheirLength) {
   // The quotient of the number just below 9 * 391.3 and 391.3 rounds to 9: a bare floor is early.
+  // That of 43 * 0.1 and 0.1 rounds to a number below 43: it is late.
   for (const double length : {1.0, 3.0, 7.0, 49.0, 0.1, 391.3, 1e9}) {
     const Policy policy = step_policy(1, 0.5, length);
-    for (int n = 1; n < 40; ++n) {
+    for (int n = 1; n < 100; ++n) {
       const double at = n * length;
       EXPECT_EQ(policy(at), std::pow(0.5, n)) << n << " x " << length;
       EXPECT_EQ(policy(std::nextafter(at, 0)), std::pow(0.5, n - 1)) << n << " x " << length;
