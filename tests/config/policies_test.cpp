@@ -202,6 +202,76 @@ TEST(Piecewise, AnEmptyListIsOneProblem) {
   problems("{kind: piecewise, pieces: [{base: 0.1, policy: {kind: piecewise, pieces: []}}]}");
 }
 
+// PyTorch's ChainedScheduler of ConstantLR (0.5 for 2 epochs) and ExponentialLR (0.9).
+TEST(Product, ChainsPolicies) {
+  const std::string lr = R"(
+lr:
+  base: 1.0
+  base_batch: 32
+  policy:
+    kind: product
+    factors:
+      - kind: piecewise
+        pieces: [{until: 2ep, base: 0.5, policy: {kind: constant}}, {policy: {kind: constant}}]
+      - {kind: exponential, gamma: 0.9, length: 1ep}
+)";
+  const optim::LrSchedule schedule = schedule_of(lr);  // 10 steps an epoch
+  const std::vector<double> published = {0.5, 0.45, 0.81, 0.729};
+  for (size_t epoch = 0; epoch < published.size(); ++epoch) {
+    EXPECT_DOUBLE_EQ(schedule.lr(10. * static_cast<double>(epoch)), 2 * published[epoch]) << epoch;
+  }
+  EXPECT_EQ(schedule.factor(), 2);
+  EXPECT_EQ(schedule.peak(), 2);
+  EXPECT_THAT(schedule.describe(),
+              HasSubstr("product of (piecewise: constant until step 20, then constant) and "
+                        "(exponential × 0.9 in 10 steps)"));
+  // Resolved, hashed and read back.
+  const LoadedConfig config = load_config({"run.yaml", run_file(lr)}, {});
+  const std::string printed = print_config(config);
+  EXPECT_EQ(config_hash(load_config({"again.yaml", printed}, {}).values),
+            config_hash(config.values));
+  EXPECT_THAT(printed, Not(HasSubstr("× 2 = 1 at batch")));  // 0.5 is a part, not a learning rate
+  EXPECT_NE(
+      config_hash(load_config({"run.yaml", printed}, {"lr.policy.factors.1.gamma=0.8"}).values),
+      config_hash(config.values));
+}
+
+TEST(Product, LevelsOfItsFactorsArePartsOfTheBase) {
+  const optim::LrSchedule schedule = schedule_of(R"(
+lr:
+  base: 0.1
+  base_batch: 32
+  warmup: {kind: gradual, length: 10steps, start: zero}
+  policy:
+    kind: product
+    factors:
+      - {kind: TRI, k0: 0.5, k1: 2, length: 50steps}
+      - {kind: linear, end: 0.1, length: 900steps}
+)");
+  EXPECT_EQ(schedule.peak(), 0.4);                          // 0.1 × 2 × 2
+  EXPECT_DOUBLE_EQ(schedule.lr(5), 0.05);                   // to where the product begins:
+  EXPECT_DOUBLE_EQ(schedule.lr(10), 0.2 * 0.5);             // half of the base
+  EXPECT_DOUBLE_EQ(schedule.lr(60), 0.2 * 2 * (1 - 0.05));  // 50 of 900 steps of the way to 0.1
+  EXPECT_DOUBLE_EQ(schedule.lr(910), 0.2 * 0.5 * 0.1);
+}
+
+TEST(Product, NamesWhatIsWrongInAFactor) {
+  const auto with = [](const std::string& policy) {
+    return errors_of(
+        run_file("lr: {base: 0.1, base_batch: 64, policy: {kind: product" + policy + "}}\n"));
+  };
+  EXPECT_THAT(with(""), HasSubstr("lr.policy.factors: needed by policy product"));
+  EXPECT_THAT(with(", factors: [{kind: step}]"),
+              HasSubstr("lr.policy.factors.0.length: needed by policy step"));
+  EXPECT_THAT(with(", factors: [{kind: constant}, {kind: plateau_reduce}]"),
+              HasSubstr("lr.policy.factors.1.kind: \"plateau_reduce\" follows training"));
+  EXPECT_THAT(with(", factors: [{kind: cosine, gama: 1}]"),
+              HasSubstr("lr.policy.factors.0.gama: unknown key; legal here: kind, length, end"));
+  EXPECT_THAT(with(", pieces: [{}], factors: [{kind: cosine}]"),
+              HasSubstr("lr.policy.pieces: belongs to lr.policy.kind piecewise"));
+  EXPECT_EQ(with(", factors: [{kind: cosine}]"), "");
+}
+
 TEST(Policies, OnlyTheWholeLearningRateFollowsTraining) {
   EXPECT_THAT(
       errors_of(run_file("optimizer: {momentum_schedule: {kind: plateau_reduce}}\n"
@@ -291,7 +361,7 @@ TEST(Policies, ShippedRunFilesHaveSchedules) {
     EXPECT_NE(optim::make_controller(config.values.lr, schedule, inputs), nullptr);
     ++files;
   }
-  EXPECT_EQ(files, 6);
+  EXPECT_EQ(files, 7);
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ TEST(OptimOptions, KeysBelongToTheirKinds) {
                                   "one_cycle", "triangular", "cosine_sawtooth_halving"}),
                     Not(Contains("constant")), Not(Contains("multistep"))));
   EXPECT_THAT(kinds("lr.policy.k0"), SizeIs(27));
-  EXPECT_THAT(kinds("lr.base"), AllOf(SizeIs(18), Contains("step"), Not(Contains("sine"))));
+  EXPECT_THAT(kinds("lr.base"), AllOf(SizeIs(19), Contains("step"), Not(Contains("sine"))));
   EXPECT_THAT(kinds("lr.policy.gamma_per"),
               AllOf(SizeIs(11), IsSupersetOf({"inverse", "sigmoid", "sine_down_exponential"})));
   EXPECT_THAT(kinds("lr.policy.milestones"), ElementsAre("multistep"));

@@ -40,13 +40,17 @@ class Draw {
 
 PolicyOptions policy_of(PolicyKind kind, Draw& draw, int depth = 0);
 
+bool is_made_of_policies(PolicyKind kind) {
+  return kind == PolicyKind::kPiecewise || kind == PolicyKind::kProduct;
+}
+
 std::vector<PolicyPiece> pieces(Draw& draw, int depth, bool until) {
   const PolicyWords words = policy_words();
   std::vector<PolicyPiece> list(static_cast<size_t>(draw.whole(2, 4)));
   double end = 0;
   for (PolicyPiece& piece : list) {
     PolicyKind kind = PolicyKind::kPlateauReduce;
-    while (is_plateau(kind) || (depth > 1 && kind == PolicyKind::kPiecewise)) {
+    while (is_plateau(kind) || (depth > 1 && is_made_of_policies(kind))) {
       kind = words[static_cast<size_t>(draw.whole(0, std::ssize(words) - 1))].second;
     }
     piece.policy = policy_of(kind, draw, depth + 1);
@@ -89,6 +93,10 @@ PolicyOptions policy_of(PolicyKind kind, Draw& draw, int depth) {
   policy.milestones = {draw.length()};
   if (draw.coin()) policy.milestones.push_back({policy.milestones[0].amount + 7});
   if (kind == PolicyKind::kPiecewise) policy.pieces = pieces(draw, depth, true);
+  if (kind == PolicyKind::kProduct) {
+    policy.factors = pieces(draw, depth, false);
+    for (PolicyPiece& factor : policy.factors) factor.base.reset();
+  }
   PlateauOptions& plateau = policy.plateau;
   plateau.every = {static_cast<double>(draw.whole(1, 40))};
   plateau.patience = draw.whole(0, 3);
@@ -172,6 +180,7 @@ TEST(EveryPolicy, IsRefusedOrFiniteWithExtremeNumbers) {
       LrOptions options = options_of(kind, draw);
       std::vector<PolicyOptions*> policies = {&options.policy};
       for (PolicyPiece& piece : options.policy.pieces) policies.push_back(&piece.policy);
+      for (PolicyPiece& factor : options.policy.factors) policies.push_back(&factor.policy);
       for (PolicyOptions* policy : policies) {
         if (draw.coin()) policy->div = extreme();
         if (draw.coin()) policy->div_final = extreme();

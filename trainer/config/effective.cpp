@@ -18,6 +18,7 @@ bool is_learning_rate(const std::string& key) {
   if (key == "lr.base" || key == "lr.warmup.start") return true;
   constexpr std::array<const char*, 6> kNames = {"base", "k0", "k1", "start", "end", "min_lr"};
   if (!key.starts_with("lr.policy.")) return false;
+  if (key.find(".factors.") != std::string::npos) return false;  // parts of the base
   return std::find(kNames.begin(), kNames.end(), last_name(key)) != kNames.end();
 }
 

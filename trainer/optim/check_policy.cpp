@@ -55,6 +55,16 @@ void check_pieces(const std::string& prefix, const std::vector<PolicyPiece>& pie
   }
 }
 
+void check_factors(const std::string& prefix, const std::vector<PolicyPiece>& factors,
+                   std::vector<OptionProblem>& problems) {
+  if (factors.empty()) {
+    problems.push_back({prefix, "needed by policy product: a list of policies"});
+  }
+  for (size_t i = 0; i < factors.size(); ++i) {
+    check_policy(concat(prefix, ".", i), factors[i].policy, problems);
+  }
+}
+
 }  // namespace
 
 void check_policy(const std::string& prefix, const PolicyOptions& policy,
@@ -73,6 +83,7 @@ void check_policy(const std::string& prefix, const PolicyOptions& policy,
     check_order(prefix + ".milestones", policy.milestones[i - 1], policy.milestones[i], problems);
   }
   if (kind == kPiecewise) check_pieces(prefix + ".pieces", policy.pieces, problems);
+  if (kind == kProduct) check_factors(prefix + ".factors", policy.factors, problems);
   if (kind != kSigmoid && policy.gamma < 0) {
     wrong("gamma", concat(policy.gamma, " is negative; legal: > 0, except with policy sigmoid"));
   }

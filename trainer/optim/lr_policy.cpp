@@ -152,4 +152,12 @@ Policy piecewise_policy(std::vector<double> at, std::vector<Policy> pieces) {
   };
 }
 
+Policy product_policy(double start, std::vector<Policy> factors) {
+  return [start, factors = std::move(factors)](double t) {
+    double lr = start;
+    for (const Policy& factor : factors) lr *= factor(t);
+    return lr;
+  };
+}
+
 }  // namespace largo::optim

@@ -74,6 +74,9 @@ std::vector<double> one_cycle_torch_times(double pct_start, double total, bool t
 // boundaries, which increase strictly.
 Policy piecewise_policy(std::vector<double> at, std::vector<Policy> pieces);
 
+// start * factors[0](t) * factors[1](t) * ...
+Policy product_policy(double start, std::vector<Policy> factors);
+
 // floor(t / length) that does not lose a whole multiple to the rounding of the division.
 double completed_lengths(double t, double length);
 

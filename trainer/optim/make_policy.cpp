@@ -25,6 +25,7 @@ class Maker {
   NamedPolicy make() const {
     if (policy_.kind == kConstant) return {constant_policy(peak_), "constant"};
     if (policy_.kind == kPiecewise) return piecewise();
+    if (policy_.kind == kProduct) return product();
     if (policy_.kind == kPlateauReduce) return reduced();
     if (policy_.kind == kPlateauChange) return level();
     if (policy_.kind == kMultistep) return multistep();
@@ -239,6 +240,22 @@ class Maker {
     return {piecewise_policy(std::move(at), std::move(pieces)), text};
   }
 
+  NamedPolicy product() const {
+    std::vector<Policy> factors;
+    factors.reserve(policy_.factors.size());
+    std::string text = "product of ";
+    for (size_t i = 0; i < policy_.factors.size(); ++i) {
+      PolicyContext of_factor = context_;
+      of_factor.prefix = concat(key("factors"), ".", i);
+      of_factor.peak = 1;
+      of_factor.factor = 1;
+      auto [made, described] = make_policy(policy_.factors[i].policy, of_factor);
+      text += concat(i == 0 ? "" : " and ", '(', described, ')');
+      factors.push_back(std::move(made));
+    }
+    return {product_policy(peak_, std::move(factors)), text};
+  }
+
   // Before the first plateau.
   NamedPolicy reduced() const {
     const PlateauOptions& plateau = policy_.plateau;
@@ -323,8 +340,8 @@ void for_steps(int64_t total_steps, const std::function<void(double step)>& take
 }
 
 bool has_own_rise(PolicyKind kind) {
-  return is_cycle(kind) || kind == kPiecewise || kind == kPlateauChange || kind == kOneCycle ||
-         kind == kOneCycleTorch || kind == kTrapezoid;
+  return is_cycle(kind) || kind == kPiecewise || kind == kProduct || kind == kPlateauChange ||
+         kind == kOneCycle || kind == kOneCycleTorch || kind == kTrapezoid;
 }
 
 }  // namespace largo::optim

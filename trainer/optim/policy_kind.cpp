@@ -17,7 +17,7 @@ struct Name {
   const char* alias;  // LRBench's or another usual name; nullptr: none
 };
 
-constexpr std::array<Name, 18> kNames = {{
+constexpr std::array<Name, 19> kNames = {{
     {kConstant, "constant", "FIX"},
     {kStep, "step", "STEP"},
     {kMultistep, "multistep", "NSTEP"},
@@ -34,6 +34,7 @@ constexpr std::array<Name, 18> kNames = {{
     {kInverseSqrt, "inverse_sqrt", nullptr},
     {kWarmupStableDecay, "warmup_stable_decay", "WSD"},
     {kPiecewise, "piecewise", nullptr},
+    {kProduct, "product", nullptr},
     {kPlateauReduce, "plateau_reduce", nullptr},
     {kPlateauChange, "plateau_change", nullptr},
 }};
@@ -96,6 +97,7 @@ PolicyWords policy_aliases() {
   for (const Name& name : kNames) {
     if (name.alias != nullptr) aliases.emplace_back(name.alias, name.kind);
   }
+  aliases.emplace_back("linear", kPolynomial);  // what its power is where none is given
   for_cycles([&](PolicyKind kind, const std::string&, const std::string& alias) {
     aliases.emplace_back(alias, kind);
   });

@@ -28,6 +28,7 @@ enum class PolicyKind {
   kInverseSqrt,
   kWarmupStableDecay,
   kPiecewise,
+  kProduct,
   kPlateauReduce,  // these two follow training: plateau.h
   kPlateauChange,
   kTriangular,

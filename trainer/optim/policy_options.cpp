@@ -181,6 +181,18 @@ void declare_pieces(const PolicyKeys& keys, PolicyOptions& policy) {
                          .applies = keys.only({"piecewise"})});
 }
 
+void declare_factor(OptionTable& table, const std::string& prefix, PolicyPiece& factor) {
+  declare_policy(table, prefix, factor.policy);
+}
+
+void declare_factors(const PolicyKeys& keys, PolicyOptions& policy) {
+  keys.table().add_rows(keys("factors"), policy.factors, declare_factor,
+                        {.description = "policies that are multiplied with one another and the "
+                                        "base: each starts from 1, and its levels are parts of the "
+                                        "base",
+                         .applies = keys.only({"product"})});
+}
+
 // A policy within another, or of what is not the learning rate, cannot follow training.
 void refuse_plateau(Option& kind) {
   kind.set = [set = std::move(kind.set),
@@ -195,7 +207,7 @@ void refuse_plateau(Option& kind) {
   };
 }
 
-// The policies that the policy is made of; nullptr where it is one itself.
+// The policies that the policy goes through; nullptr where it is one itself.
 const std::vector<PolicyPiece>* parts_of(const PolicyOptions& policy) {
   if (policy.kind == PolicyKind::kPiecewise) return &policy.pieces;
   if (policy.kind == PolicyKind::kPlateauChange) return &policy.plateau.levels;
@@ -221,6 +233,11 @@ bool lacks_parts(const PolicyOptions& policy) {
 
 double top_of(const PolicyOptions& policy, double base) {
   if (is_cycle(policy.kind)) return policy.k1;
+  if (policy.kind == PolicyKind::kProduct) {
+    double top = base;
+    for (const PolicyPiece& factor : policy.factors) top *= top_of(factor.policy, 1);
+    return top;
+  }
   const std::vector<PolicyPiece>* parts = parts_of(policy);
   if (parts == nullptr) return base;
   double top = 0;
@@ -244,7 +261,7 @@ void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions
   keys.add_choice<PolicyKind>(
       "kind", policy.kind, std::move(words),
       {.description = "shape of the learning rate over time; LRBench's names (FIX, STEP, … TRIEXP, "
-                      "COSRSW2), SGDR and WSD are taken too"},
+                      "COSRSW2), SGDR, WSD and linear (a polynomial) are taken too"},
       policy_aliases());
   if (use == PolicyUse::kFixed) refuse_plateau(*table.find(keys("kind")));
   declare_times(keys, policy);
@@ -252,6 +269,7 @@ void declare_policy(OptionTable& table, const std::string& prefix, PolicyOptions
   declare_levels(keys, policy);
   declare_one_cycle(keys, policy);
   declare_pieces(keys, policy);
+  declare_factors(keys, policy);
   if (use == PolicyUse::kMayFollowTraining) declare_plateau(table, prefix, policy.plateau);
 }
 

@@ -62,10 +62,12 @@ struct PolicyOptions {
   Anneal decay_type = Anneal::kLinear;    // warmup_stable_decay
   double min_ratio = 0;                   // warmup_stable_decay
   std::vector<PolicyPiece> pieces;        // piecewise
+  std::vector<PolicyPiece> factors;       // product: policies only
   PlateauOptions plateau;
 };
 
-// Part of a piecewise policy, whose own time starts where it does; or a level of plateau_change.
+// Part of a piecewise policy, whose own time starts where it does; a level of plateau_change; or a
+// factor of a product, with a policy that starts from 1.
 struct PolicyPiece {
   std::optional<Duration> until;  // on the clock of the list; the last piece has none
   std::optional<double> base;     // empty: that of the list
@@ -76,8 +78,8 @@ struct PolicyPiece {
 // all have levels of their own.
 bool uses_base(const PolicyOptions& policy);
 
-// Whether a list of policies in it is empty: check_policy's or check_levels' problem, which leaves
-// open what it starts from.
+// Whether a list of policies with levels in it is empty: check_policy's or check_levels' problem,
+// which leaves open what it starts from.
 bool lacks_parts(const PolicyOptions& policy);
 
 // The highest of what it and its pieces start from or, the cycles, rise to.
