@@ -126,6 +126,8 @@ TEST(NoiseScale, ClampsOnlyAverages) {
   NoiseScale silent;
   silent.add({.squares = 2, .mean_square = 2, .samples = 8, .micro_batches = 2});  // 3 and -8
   EXPECT_EQ(silent.value().value(), 0);
+  silent.add({.squares = 6, .mean_square = 2, .samples = 8, .micro_batches = 2});  // 1 and 8
+  EXPECT_NEAR(silent.value().value(), (0.99 * -8 + 8) / (0.99 * 3 + 1), 1e-12);
 }
 
 TEST(NoiseScale, ContinuesFromItsState) {
