@@ -37,7 +37,7 @@ class OnePass : public testing::TestWithParam<at::ScalarType> {
 };
 
 TEST_P(OnePass, IsMomentumUpdate) {
-  const MomentumPass pass = {.trust = 0.3, .decay = 0.01, .m = 0.9, .lr = 0.05};
+  const MomentumPass pass = {.trust = 0.3, .decay = 0.01, .m = {0.9, 0.7}, .lr = 0.05};
   for (const int64_t count : {1, 7, 16, 33, 70001}) {
     for (const MomentumForm form : {MomentumForm::kOutside, MomentumForm::kAbsorbed}) {
       for (const bool nesterov : {false, true}) {
@@ -112,9 +112,9 @@ TEST(OnePass, NoBitDependsOnTheThreads) {
     for (const bool keeps : {false, true}) {
       expect_same_bits([&] {
         const Tensors tensors = first.copy();
-        momentum_in_one_pass({.nesterov = nesterov},
-                             {.trust = 0.3, .decay = 0.01, .m = 0.9, .lr = 0.05}, tensors.weight,
-                             tensors.gradient, keeps ? tensors.buffer : at::Tensor());
+        momentum_in_one_pass(
+            {.nesterov = nesterov}, {.trust = 0.3, .decay = 0.01, .m = {0.9, 0.9}, .lr = 0.05},
+            tensors.weight, tensors.gradient, keeps ? tensors.buffer : at::Tensor());
         return std::vector{tensors.weight, tensors.buffer};
       });
     }

@@ -331,6 +331,32 @@ TEST(ScheduledMomentum, IsTheFormulaOfSgd) {
   }
 }
 
+// Goyal et al. 2017, (9) and (10): with the correction the absorbed form is the one outside,
+// however the learning rate moves, and whether or not one looks ahead.
+TEST(AbsorbedMomentum, CorrectedIsTheFormOutside) {
+  const double lrs[] = {0.1, 0.2, 1e-3, 0.4, 0.05, 0.3};
+  const double momenta[] = {0.9, 0.9, 0.5, 0.95, 0.9, 0.8};
+  for (const char* kind : {"sgd", "lars"}) {
+    for (const bool nesterov : {false, true}) {
+      const Problem problem;
+      OptimizerOptions options{.kind = kind, .nesterov = nesterov, .weight_decay = kDecay};
+      const torch::Tensor outside = leaf(problem.values[0]);
+      const auto reference = make_optimizer(options, {{"w", outside}});
+      options.momentum_form = MomentumForm::kAbsorbed;
+      options.momentum_correction = true;
+      const torch::Tensor absorbed = leaf(problem.values[0]);
+      const auto optimizer = make_optimizer(options, {{"w", absorbed}});
+      for (int step = 0; step < kSteps; ++step) {
+        const std::vector gradients = {problem.gradients[step][0]};
+        reference->step(gradients, {lrs[step], momenta[step]});
+        optimizer->step(gradients, {lrs[step], momenta[step]});
+        EXPECT_LE((absorbed - outside).abs().max().item<double>(), 1e-14)
+            << kind << (nesterov ? ", Nesterov, step " : ", step ") << step;
+      }
+    }
+  }
+}
+
 // Adam's first average under beta 0 is the gradient.
 TEST(ScheduledMomentum, IsTheFirstBetaOfAdam) {
   const torch::Tensor weight = leaf(torch::zeros({1}, torch::kDouble));

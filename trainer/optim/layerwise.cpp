@@ -44,7 +44,7 @@ class Lars final : public FlatOptimizer {
 
  private:
   void begin_step(at::TensorList, const GroupRates& rates) override {
-    m_ = rates.momentum;
+    m_ = plain_momentum(rates.momentum);
     if (!last_lr_.defined()) return;
     m_ = absorbed_momentum(momentum_, rates.momentum, rates.lr, last_lr_.item<double>());
     last_lr_.fill_(rates.lr);
@@ -97,7 +97,7 @@ class Lars final : public FlatOptimizer {
   double coefficient_, epsilon_;
   bool clip_;
   MomentumOptions momentum_;
-  double m_ = 0;        // of the present step
+  StepMomentum m_;      // of the present step
   at::Tensor last_lr_;  // kept only for the correction
 };
 

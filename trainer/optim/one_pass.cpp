@@ -38,13 +38,13 @@ template <class T>
 struct Nesterov {
   Plain<T> plain;
   T* buffer;
-  T m, of_update, of_buffer;
+  T m, of_update, ahead;
 
   LARGO_INLINE void operator()(int64_t i) const {
     const T update = plain.update(i);
     const T average = m * buffer[i] + of_update * update;
     buffer[i] = average;
-    plain.weight[i] = plain.weight[i] - plain.lr * update - of_buffer * m * average;
+    plain.weight[i] = plain.weight[i] - plain.lr * update - ahead * average;
   }
 };
 
@@ -56,12 +56,13 @@ void momentum_of(const MomentumOptions& options, const MomentumPass& pass, const
                           static_cast<T>(pass.lr)};
   if (!buffer.defined()) return each(plain, weight.numel());
   const bool outside = options.form == MomentumForm::kOutside;
-  const T m = static_cast<T>(pass.m);
+  const T m = static_cast<T>(pass.m.kept);
   const T of_update = outside ? 1 : plain.lr;
   const T of_buffer = outside ? plain.lr : 1;
   T* const averages = buffer.mutable_data_ptr<T>();
   if (options.nesterov) {
-    return each(Nesterov<T>{plain, averages, m, of_update, of_buffer}, weight.numel());
+    const T ahead = of_buffer * static_cast<T>(pass.m.ahead);
+    return each(Nesterov<T>{plain, averages, m, of_update, ahead}, weight.numel());
   }
   each(Momentum<T>{plain, averages, m, of_update, of_buffer}, weight.numel());
 }

@@ -17,7 +17,7 @@ bool updates_in_one_pass(const at::Tensor& tensor);
 struct MomentumPass {
   double trust = 1;
   double decay = 0;
-  double m = 0;
+  StepMomentum m = {};
   double lr = 0;
 };
 void momentum_in_one_pass(const MomentumOptions& options, const MomentumPass& pass,

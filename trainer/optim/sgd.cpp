@@ -97,7 +97,7 @@ class AbsorbedSgd final : public FlatOptimizer {
   }
 
   MomentumOptions options_;
-  double m_ = 0;  // of the present step
+  StepMomentum m_;  // of the present step
   at::Tensor last_lr_;
 };
 
