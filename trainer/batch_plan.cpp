@@ -270,8 +270,7 @@ int64_t BatchPlan::steps_of(const Duration& duration) const {
   double steps = 0;
   switch (duration.unit) {
     case Duration::Unit::kSteps:
-      steps = duration.amount;
-      break;
+      return static_cast<int64_t>(std::ceil(duration.amount));
     case Duration::Unit::kSamples:
       steps = duration.amount / static_cast<double>(global_);
       break;

@@ -18,6 +18,16 @@ void add_config_arguments(CLI::App* app, ConfigArguments& arguments) {
   app->add_option("OVERRIDES", arguments.overrides, "key=value, checked like the file");
 }
 
+// A number that the parser would take for the largest one that there is.
+CLI::Validator countable() {
+  return {[](const std::string& text) {
+            constexpr size_t kDigits = 15;
+            return text.size() > kDigits ? "\"" + text + "\" has more than 15 digits"
+                                         : std::string();
+          },
+          "INT"};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -56,8 +66,10 @@ int main(int argc, char** argv) {
   lr_app->add_option("CONFIG", lr.config.path, "run file (YAML)")->required();
   lr_app->add_option("OVERRIDES", lr.config.overrides,
                      "key=value, checked like the file; further run files, to compare");
-  lr_app->add_option("--every", lr.every, "one line per so many steps");
-  lr_app->add_option("--at", lr.at, "these steps only: 0,7.75,64")->delimiter(',');
+  lr_app->add_option("--every", lr.every, "one line per so many steps")->check(countable());
+  lr_app->add_option("--at", lr.at, "these steps only: 0,7.75,64")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   lr_app->add_option("--ranks", lr.ranks, "world size, where the batch is given per rank")
       ->check(CLI::Range(1, INT_MAX));
   lr_app->add_flag("--csv", lr.csv, "comma-separated");
@@ -71,18 +83,22 @@ int main(int argc, char** argv) {
   auto* lr_find_app = app.add_subcommand(
       "lr-find", "which learning rate to train with: LR range test (under mpirun or srun)");
   add_config_arguments(lr_find_app, lr_find.config);
-  lr_find_app->add_option("--steps", lr_find.steps, "of the ramp")->capture_default_str();
+  lr_find_app->add_option("--steps", lr_find.steps, "of the ramp")
+      ->check(countable())
+      ->capture_default_str();
   lr_find_app->add_option("--from", lr_find.from,
                           "effective LR of the first step; else by the optimizer");
   lr_find_app->add_option("--to", lr_find.to, "effective LR that the ramp leads to");
   lr_find_app
       ->add_option("--ramp", lr_find.ramp, "exponential, or linear (what --accuracy has by itself)")
       ->check(CLI::IsMember({"exponential", "linear"}));
-  lr_find_app->add_option("--suggest", lr_find.suggest, "the suggestion that is the answer")
-      ->check(CLI::IsMember({"valley", "steepest", "minimum", "slide"}))
-      ->capture_default_str();
-  lr_find_app->add_flag("--accuracy", lr_find.accuracy,
-                        "Smith's test: from where the accuracy rises to where it falls");
+  auto* suggest =
+      lr_find_app->add_option("--suggest", lr_find.suggest, "the suggestion that is the answer");
+  suggest->check(CLI::IsMember({"valley", "steepest", "minimum", "slide"}))->capture_default_str();
+  lr_find_app
+      ->add_flag("--accuracy", lr_find.accuracy,
+                 "Smith's test: from where the accuracy rises to where it falls")
+      ->excludes(suggest);
   lr_find_app->add_option("--plot", lr_find.plot, "write an SVG file");
   lr_find_app->add_option("--json", lr_find.json, "write settings, suggestions and all points");
   lr_find_app->add_option("--set", lr_find.set,

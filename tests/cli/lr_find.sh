@@ -75,6 +75,15 @@ expect_code 0
 read -r _ _ base < <(sed -n 2p out)
 grep -qxF "lr: {base: $base, base_batch: 16, policy: {$policy}}" found_other.yaml || fail "$ran: --set did not set lr.base"
 
+# Other learning rates of the file would make the schedule of the copy something else.
+for other in 'policy: {kind: cosine, end: 20}' 'warmup: {kind: gradual, length: 3steps, start: 20}, policy: cosine'; do
+  sed "s/^lr: .*/lr: {base: 30, base_batch: 16, $other}/" small.yaml >found_end.yaml
+  run 1 lr-find found_end.yaml --set other.yaml
+  expect_code 78
+  expect_err 'the greatest LR of its schedule would be 40'
+  [[ $(sed -n 2p out) = valley* && ! -e other.yaml ]] || fail "$ran: no answer, or a file that does not fit it"
+done
+
 # A base that is not legal beside the rest of the file: no file, but the answer.
 sed "s/^lr: .*/lr: {base_batch: 16, policy: {kind: triangular, length: 5steps, k0: 50, k1: 100}}/" small.yaml >found_floor.yaml
 run 2 lr-find found_floor.yaml --json found_floor.json --set other.yaml
@@ -153,9 +162,20 @@ expect_code 78
 expect_err 'batch.global=16'
 run 2 lr-find missing.yaml
 expect_code 66
+usage 'is the run file itself' --json ./small.yaml
+usage '15 digits' --steps 99999999999999999999
+usage 'excludes' --accuracy --suggest slide
 run 1 lr-find small.yaml --json missing/found.json
 expect_code 74
+expect_err 'there is no folder'
+[[ ! -s out ]] || fail "$ran tested for nothing"
+# What cannot be written does not keep the others.
+mkdir folder
+run 1 lr-find small.yaml --json folder --plot found_beside.svg --set found_beside.yaml
+expect_code 74
 [[ $(sed -n 2p out) = valley* ]] || fail "$ran: the answer is lost"
+[[ -s found_beside.svg && -s found_beside.yaml ]] || fail "$ran: the other files are lost"
+rmdir folder
 [[ ! -e runs ]] || fail "a run directory was made"
 
 # Stopped: gone without a trace.

@@ -270,6 +270,33 @@ TEST(LrPolicy, EveryLrBenchNameInTheOptionsGivesItsValues) {
   EXPECT_EQ(names.size(), 34);
 }
 
+// torch.optim.lr_scheduler.OneCycleLR, PyTorch 2.11, where a phase ends before the first step or
+// with the last one.
+TEST(LrPolicy, OneCycleOfFewStepsIsPyTorchs) {
+  struct Case {
+    double steps, pct_start;
+    bool three_phase;
+    Anneal anneal;
+    std::vector<double> lrs;
+  };
+  const std::vector<Case> cases = {
+      {3, 0.3, false, Anneal::kLinear, {0.9523811428571428, 0.4761925714285714, 4e-06}},
+      {3, 0.3, false, Anneal::kCosine, {0.9944154354509117, 0.46263710266697505, 4e-06}},
+      {4, 0, false, Anneal::kLinear, {0.750001, 0.500002, 0.250003, 4e-06}},
+      {3, 0.3, true, Anneal::kLinear, {0.036364, 0.018184, 4e-06}},
+      {4, 1, false, Anneal::kLinear, {0.04, 0.36, 0.68, 1}}};
+  for (const Case& c : cases) {
+    std::vector<double> levels = {0.04, 1};
+    if (c.three_phase) levels.push_back(0.04);
+    levels.push_back(4e-6);
+    const Policy policy =
+        phases_policy(levels, one_cycle_torch_times(c.pct_start, c.steps, c.three_phase), c.anneal);
+    for (size_t step = 0; step < c.lrs.size(); ++step) {
+      EXPECT_NEAR(policy(static_cast<double>(step)), c.lrs[step], 1e-14) << c.steps << ", " << step;
+    }
+  }
+}
+
 TEST(LrPolicy, IsNeverNotANumber) {
   std::vector<Policy> policies = {
       inverse_policy(1, 1e300, 3),

@@ -225,6 +225,24 @@ TEST(LrSchedule, InverseSqrtTakesTheWarmupForItsTimescale) {
   const LrSchedule schedule = make_schedule(options, inputs(256, 100));
   EXPECT_EQ(schedule.lr(20), 0.2);
   EXPECT_DOUBLE_EQ(schedule.lr(80), 0.1);
+  // As it is given, where there is nothing to warm up to.
+  options.warmup.start = kBase;
+  const LrSchedule unscaled = make_schedule(options, inputs(128, 100));
+  EXPECT_EQ(unscaled.warmup_steps(), 0);
+  EXPECT_EQ(unscaled.lr(0), 0.1);
+  EXPECT_DOUBLE_EQ(unscaled.lr(60), 0.05);
+}
+
+TEST(LrSchedule, AWarmupLeadsToTheFootOfASigmoidThatRises) {
+  LrOptions options = with_warmup(kZero, 20);
+  options.policy.kind = PolicyKind::kSigmoid;
+  options.policy.gamma = 0.5;
+  options.policy.gamma_per = steps(1);
+  options.policy.length = steps(16);
+  const LrSchedule schedule = make_schedule(options, inputs(256, 100));
+  const double foot = schedule.lr(20);
+  EXPECT_NEAR(foot, 0.2 / (1 + std::exp(8)), 1e-12);
+  EXPECT_DOUBLE_EQ(schedule.lr(10), foot / 2);
 }
 
 TEST(LrSchedule, AWarmupLeadsToWhereAPolicyWithARiseOfItsOwnStarts) {

@@ -6,10 +6,12 @@
 
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "comm/base/error.h"
 #include "trainer/optim/optimizer_options.h"
 
 namespace largo::optim {
@@ -217,6 +219,22 @@ TEST(RateSchedules, AreCheckedAlongLongRuns) {
       .policy = policy(PolicyKind::kTriangular, Duration{50'000'000, Duration::Unit::kSteps})};
   cycle.policy.k1 = 1.5;
   EXPECT_THAT(problem_of(with_momentum({}, cycle), 100'000'001), HasSubstr("legal: >= 0 and < 1"));
+}
+
+// What no check before the run has seen.
+TEST(RateSchedules, RefuseIllegalRatesAtTheirStep) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const RateSchedules none;
+  EXPECT_EQ(none.at(0.5, 3).lr, 0.5);
+  EXPECT_THROW(none.at(inf, 3), AgreedError);
+  EXPECT_THROW(none.at(std::nan(""), 3), AgreedError);
+  EXPECT_THROW(none.at(-1e-3, 3), AgreedError);
+  RateScheduleOptions doubled = {
+      .policy = policy(PolicyKind::kExponential, Duration{1000, Duration::Unit::kSteps})};
+  doubled.policy.gamma = 2;
+  const RateSchedules rising = make(with_momentum(0.9, doubled), 100);
+  EXPECT_LT(rising.at(0.1, 99).momentum.value(), 1);
+  EXPECT_THROW(rising.at(0.1, 1000), AgreedError);
 }
 
 TEST(RateSchedules, NameTheirOwnKeys) {

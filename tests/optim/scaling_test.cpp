@@ -116,6 +116,10 @@ TEST(AdamSqrt, NamesTheLargestBatchWhereAnAverageWouldBeOfNothing) {
   EXPECT_THAT(check_scaling(options, {.kind = "adam", .betas = {0.9, 0.5}}, 512),
               ElementsAre(problem("lr.scaling", "the second of betas, 0.5")));
   EXPECT_THAT(check_scaling(at_256(ScalingRule::kSqrt), adam, 8192), IsEmpty());
+  const OptimizerOptions without_average = {.kind = "adam", .betas = {0, 0.999}};
+  EXPECT_THAT(check_scaling(options, without_average, 256), IsEmpty());  // nothing changes
+  EXPECT_THAT(check_scaling(options, without_average, 257),
+              ElementsAre(problem("lr.scaling", "largest legal global batch is 256")));
 }
 
 TEST(AdamSqrt, IsForTheOptimizersItWasDerivedFor) {

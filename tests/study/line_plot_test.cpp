@@ -24,6 +24,15 @@ TEST(RoundTicks, CoverTheRangeInRoundSteps) {
   EXPECT_LE(round_ticks(5, 5, 4).front(), 5);  // one value has a range too
   EXPECT_GT(round_ticks(5, 5, 4).back(), 5);
   EXPECT_GT(round_ticks(0, 0, 4).back(), 0);
+  // A range of one bit, and one that overflows.
+  EXPECT_LE(round_ticks(0.3, std::nextafter(0.3, 1), 4).size(), 8U);
+  EXPECT_LE(round_ticks(-1e-300, 1e-300, 4).size(), 8U);
+  const double most = std::numeric_limits<double>::max();
+  for (const auto& [low, high] : {std::pair{most, most}, {-most, most}, {0.0, most}}) {
+    const std::vector<double> ticks = round_ticks(low, high, 4);
+    EXPECT_LE(ticks.size(), 12U);
+    EXPECT_LT(ticks.front(), ticks.back());
+  }
 }
 
 TEST(LinePlot, DrawsLinesAndLeavesGaps) {

@@ -4,7 +4,9 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -48,7 +50,7 @@ optim::Ramp ramp_of(const LrFindArguments& arguments, const std::string& optimiz
                    "few are left; legal: at least ",
                    kFewestSteps);
   }
-  if (!(ramp.from > 0) || !(ramp.to > ramp.from) || !std::isfinite(ramp.to)) {
+  if (!(ramp.from > 0) || !(ramp.to > ramp.from) || !std::isfinite(ramp.to / ramp.from)) {
     wrong_argument("--from ", ramp.from, " --to ", ramp.to, "; legal: 0 < from < to");
   }
   return ramp;
@@ -69,6 +71,37 @@ void check_set(const LrFindArguments& arguments, const RunInput& run, const Base
   }
 }
 
+// What can be known before the test of the files that are written after it.
+void check_files(const LrFindArguments& arguments) {
+  for (const auto& [option, path] : {std::pair{"--plot", &arguments.plot},
+                                     {"--json", &arguments.json},
+                                     {"--set", &arguments.set}}) {
+    if (path->empty()) continue;
+    std::error_code none;
+    if (fs::equivalent(*path, arguments.config.path, none)) {
+      wrong_argument(option, " ", *path, " is the run file itself");
+    }
+    const fs::path folder = fs::absolute(*path).parent_path();
+    if (!fs::is_directory(folder, none)) {
+      throw AgreedError(ExitCode::kIo,
+                        concat(option, " ", *path, ": there is no folder ", folder.string()));
+    }
+  }
+}
+
+// The answer is the LR of the base. Throws where another one of the copy, which stays as it is,
+// makes its schedule something else.
+void check_schedule(const RunInput& run, const BaseOfLr& base, const optim::LrOptions& copy) {
+  const optim::LrSchedule schedule = optim::make_schedule(copy, run.prepared.schedule_inputs);
+  const auto [step, greatest] = greatest_lr(schedule, base.total_steps);
+  const double wanted = base.greatest_over_peak * schedule.peak();
+  if (std::abs(greatest / wanted - 1) < 0.02) return;
+  fail(ExitCode::kConfig, "the greatest LR of its schedule would be ", lr_text(greatest),
+       ", at step ", step, ", and not ", lr_text(wanted),
+       ": other learning rates of the file (an end, k0 or min_lr of lr.policy, or lr.warmup.start) "
+       "stay as they are; change them in proportion");
+}
+
 // The run file's text with the base that the LR means, once it has been seen to read back as that.
 // Throws Error{kConfig} where it does not: the base may not be legal beside the file's other
 // values.
@@ -82,6 +115,7 @@ std::string text_with_base(const LrFindArguments& arguments, const RunInput& run
     const optim::LrOptions& read = copy.values.lr;
     const double now = base.key == "lr.base" ? read.base.value_or(0) : read.policy.k1;
     if (lr_text(now) != number) fail(ExitCode::kInternal, "it reads back as ", now);
+    check_schedule(run, base, read);
     return text;
   } catch (const Error& error) {
     fail(error.code(), "--set: ", arguments.set, " is not written, because of ", base.key, " ",
@@ -106,9 +140,11 @@ void print_answer(const RangeReport& report, Log& log, bool to_stdout) {
   for (const std::string& sentence : report.why_not()) log.note(sentence);
   if (!report.suggestions.front().suggestion.lr) return;
   if (report.accuracy && !report.accuracy->falls) {
-    log.note(
-        "the accuracy does not fall within the range: high is where the test ended; try a "
-        "higher --to");
+    log.note(report.test.end() == optim::RangeTest::End::kWhole
+                 ? "the accuracy does not fall within the range: high is where the test ended; try "
+                   "a higher --to"
+                 : "the loss diverged before the accuracy of twentieths of the ramp had fallen: "
+                   "high is where the test ended; a lower --to or more --steps tell more");
   }
   log.note(describe_base(report.run, report.base));
   if (!to_stdout) return;
@@ -116,11 +152,27 @@ void print_answer(const RangeReport& report, Log& log, bool to_stdout) {
   std::fflush(stdout);
 }
 
+// All that can be written is, before the first that cannot is thrown.
 void write_files(const LrFindArguments& arguments, const RangeReport& report, Log& log) {
-  if (!arguments.json.empty()) write_file_atomically(arguments.json, report.json());
-  if (!arguments.plot.empty()) write_file_atomically(arguments.plot, report.plot());
+  std::exception_ptr first_error;
+  const auto attempt = [&](const std::function<void()>& write) {
+    try {
+      write();
+    } catch (const std::exception&) {
+      if (!first_error) first_error = std::current_exception();
+    }
+  };
+  if (!arguments.json.empty()) {
+    attempt([&] { write_file_atomically(arguments.json, report.json()); });
+  }
+  if (!arguments.plot.empty()) {
+    attempt([&] { write_file_atomically(arguments.plot, report.plot()); });
+  }
   const std::optional<double>& lr = report.suggestions.front().suggestion.lr;
-  if (!arguments.set.empty() && lr) write_config(arguments, report.run, report.base, *lr, log);
+  if (!arguments.set.empty() && lr) {
+    attempt([&] { write_config(arguments, report.run, report.base, *lr, log); });
+  }
+  if (first_error) std::rethrow_exception(first_error);
 }
 
 std::vector<NamedSuggestion> suggestions_of(const LrFindArguments& arguments,
@@ -172,7 +224,10 @@ int find(const LrFindArguments& arguments, const comm::MpiSession& session, Log&
   settle_precision(run, session, {}, log);
   const optim::Ramp ramp = ramp_of(arguments, run.config.values.optimizer.kind);
   const BaseOfLr base = base_of_lr(run);
-  comm::on_rank_zero(session, [&] { check_set(arguments, run, base); });
+  comm::on_rank_zero(session, [&] {
+    check_set(arguments, run, base);
+    check_files(arguments);
+  });
 
   // The run's own batches, on into further epochs where the data is short.
   run.prepared.plan =

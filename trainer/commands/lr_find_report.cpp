@@ -6,11 +6,13 @@
 #include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <tuple>
 #include <utility>
 
 #include "comm/base/error.h"
 #include "trainer/commands/build_info.h"
 #include "trainer/config/config_print.h"
+#include "trainer/optim/make_policy.h"
 #include "trainer/optim/policy_options.h"
 #include "trainer/optim/scaling.h"
 #include "trainer/study/line_plot.h"
@@ -105,6 +107,15 @@ std::string BaseOfLr::text(double effective) const {
   return key.empty() ? "-" : lr_text(effective / factor);
 }
 
+std::pair<int64_t, double> greatest_lr(const optim::LrSchedule& schedule, int64_t total_steps) {
+  std::pair<int64_t, double> greatest = {0, schedule.lr(0)};
+  optim::for_steps(total_steps, [&](double step) {
+    const double lr = schedule.lr(step);
+    if (lr > greatest.second) greatest = {static_cast<int64_t>(step), lr};
+  });
+  return greatest;
+}
+
 BaseOfLr base_of_lr(const RunInput& run) {
   const optim::LrOptions& lr = run.config.values.lr;
   const int64_t batch = run.prepared.plan.global_batch();
@@ -121,15 +132,8 @@ BaseOfLr base_of_lr(const RunInput& run) {
                    .why_not = {},
                    .factor = schedule.factor(),
                    .total_steps = run.prepared.plan.total_steps()};
-  double greatest = schedule.lr(0);
-  for (int64_t step = 1; step < base.total_steps; ++step) {
-    const double at = schedule.lr(static_cast<double>(step));
-    if (at > greatest) {
-      greatest = at;
-      base.greatest_at = step;
-    }
-  }
-  base.greatest_over_peak = greatest / schedule.peak();
+  std::tie(base.greatest_at, base.greatest) = greatest_lr(schedule, base.total_steps);
+  base.greatest_over_peak = base.greatest / schedule.peak();
   if (optim::is_cycle(lr.policy.kind)) {
     base.key = "lr.policy.k1";
   } else if (has_one_base(lr.policy)) {

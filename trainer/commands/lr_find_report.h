@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "trainer/commands/training_setup.h"
 #include "trainer/optim/lr_range.h"
+#include "trainer/optim/lr_schedule.h"
 
 namespace largo::commands {
 
@@ -18,11 +20,16 @@ struct BaseOfLr {
   double factor = 1;              // of the scaling rule: effective = base * factor
   int64_t total_steps = 0;        // of the run
   int64_t greatest_at = 0;        // the first step with the schedule's greatest LR
+  double greatest = 0;            // it
   double greatest_over_peak = 1;  // 1 but where the policy stays below base * factor, or rises
 
   // Four digits, which is more than a range test knows; "-" without a key.
   std::string text(double effective) const;
 };
+
+// The first step with the greatest LR of a run, and that LR; of very long ones by four million
+// steps.
+std::pair<int64_t, double> greatest_lr(const optim::LrSchedule& schedule, int64_t total_steps);
 
 // Throws a ConfigError for adascale, whose gain is not known before training. run's plan is still
 // its own.

@@ -125,11 +125,11 @@ Policy phases_policy(std::vector<double> levels, std::vector<double> at, Anneal 
   return [levels = std::move(levels), at = std::move(at), anneal](double t) {
     double begin = 0;
     for (size_t i = 0; i < at.size(); ++i) {
-      if (t < at[i]) {
+      if (t <= at[i]) {
         const double left = remaining(anneal, progress(t, begin, at[i]));
         return levels[i + 1] + (levels[i] - levels[i + 1]) * left;
       }
-      begin = std::max(begin, at[i]);
+      begin = at[i];
     }
     return levels.back();
   };

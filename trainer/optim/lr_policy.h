@@ -60,7 +60,8 @@ struct Trapezoid {
 Policy trapezoid_policy(const Trapezoid& shape);
 
 // Through levels[0], levels[1] at t = at[0], levels[2] at at[1], ...: the last is held. `at` is
-// one shorter than levels; a time that does not come after the one before it is skipped.
+// one shorter than levels. As in PyTorch's OneCycleLR a stretch that ends before it begins is left
+// out, and the next one goes on from that end, be it before t = 0.
 Policy phases_policy(std::vector<double> levels, std::vector<double> at, Anneal anneal);
 
 // The times of phases_policy for one cycle over `total` updates, for LR and momentum alike.

@@ -247,10 +247,13 @@ AccuracyRange accuracy_range(const RangeTest& test, int64_t global_batch) {
     lowest = std::min(lowest, accuracy[w]);
   }
   if (!rise) {
-    const std::string why =
-        concat("the accuracy does not rise: ", why_over(test), " from LR ", test.ramp().from,
-               " on, and no twentieth of the ramp is above "
-               "the ones before it by more than chance");
+    const bool whole = test.end() == RangeTest::End::kWhole;
+    const std::string why = concat(
+        "the accuracy does not rise between LR ", test.ramp().from, " and ",
+        test.ramp().lr(static_cast<int64_t>(points.size())),
+        ": no twentieth of the ramp is above the ones before it by more than chance, and ",
+        why_over(test),
+        whole ? "; try a higher --to or more --steps" : "; try a lower --to or more --steps");
     return {.low = {{}, why}, .high = {{}, why}};
   }
   size_t best = *rise;

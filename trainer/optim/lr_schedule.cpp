@@ -124,10 +124,13 @@ LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs)
 
   const WarmupStart& start = options.warmup.start;
   const bool from_base = start.kind == WarmupStart::Kind::kBase;
+  const double warmup_length = options.warmup.kind == WarmupKind::kNone
+                                   ? 0
+                                   : inputs.steps_of(scaled_warmup(options, inputs.global_batch));
   if (options.warmup.kind != WarmupKind::kNone && !(from_base && schedule.factor_ <= 1)) {
     schedule.warmup_ = options.warmup.kind;
     schedule.warmup_kappa_ = options.warmup.kappa;
-    schedule.warmup_steps_ = inputs.steps_of(scaled_warmup(options, inputs.global_batch));
+    schedule.warmup_steps_ = warmup_length;
   }
 
   const bool after_warmup = starts_after_warmup(options);
@@ -140,6 +143,7 @@ LrSchedule make_schedule(const LrOptions& options, const ScheduleInputs& inputs)
                    .origin = schedule.policy_origin_,
                    .rest = static_cast<double>(inputs.total_steps - 1) - schedule.policy_origin_,
                    .warmup_steps = schedule.warmup_steps_,
+                   .warmup_length = warmup_length,
                    .steps_of = inputs.steps_of});
   schedule.policy_ = std::move(policy);
 

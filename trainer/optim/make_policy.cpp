@@ -136,7 +136,7 @@ class Maker {
 
   NamedPolicy inverse_sqrt() const {
     const double timescale =
-        policy_.timescale ? steps_of("timescale", *policy_.timescale) : context_.warmup_steps;
+        policy_.timescale ? steps_of("timescale", *policy_.timescale) : context_.warmup_length;
     if (!(timescale > 0)) {
       throw OptionError({key("timescale"), "is needed, as the warm-up has no step"});
     }
@@ -328,7 +328,7 @@ NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& contex
 }
 
 void for_steps(int64_t total_steps, const std::function<void(double step)>& take) {
-  constexpr int64_t kMost = 1'000'000;
+  constexpr int64_t kMost = 4'000'000;
   const double last = static_cast<double>(std::max<int64_t>(total_steps - 1, 0));
   if (total_steps <= kMost) {
     for (double step = 0; step <= last; ++step) take(step);
@@ -340,8 +340,9 @@ void for_steps(int64_t total_steps, const std::function<void(double step)>& take
 }
 
 bool has_own_rise(PolicyKind kind) {
-  return is_cycle(kind) || kind == kPiecewise || kind == kProduct || kind == kPlateauChange ||
-         kind == kOneCycle || kind == kOneCycleTorch || kind == kTrapezoid;
+  return is_cycle(kind) || kind == kSigmoid || kind == kPiecewise || kind == kProduct ||
+         kind == kPlateauChange || kind == kOneCycle || kind == kOneCycleTorch ||
+         kind == kTrapezoid;
 }
 
 }  // namespace largo::optim

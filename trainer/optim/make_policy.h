@@ -19,7 +19,9 @@ struct PolicyContext {
   double rest = 0;                   // t at the last update, or where the piece ends: what an
                                      // omitted length is
   bool within_piece = false;         // `rest` is where a piece ends, not where training does
-  double warmup_steps = 0;           // of the run: timescale of inverse_sqrt where it is omitted
+  double warmup_steps = 0;           // of the run
+  double warmup_length = 0;  // as it is given, also where no warm-up is needed: timescale of
+                             // inverse_sqrt where it is omitted
   std::function<double(const Duration&)> steps_of = {};  // durations in steps
 };
 
@@ -36,7 +38,7 @@ NamedPolicy make_policy(const PolicyOptions& policy, const PolicyContext& contex
 // and not to the peak.
 bool has_own_rise(PolicyKind kind);
 
-// Calls take(step) for every step of a run, or for a million spread over a longer one, its first
+// Calls take(step) for every step of a run, or for four million spread over a longer one, its first
 // and last among them.
 void for_steps(int64_t total_steps, const std::function<void(double step)>& take);
 

@@ -72,6 +72,10 @@ NamedPolicy make(const std::string& prefix, const RateScheduleOptions& options, 
                                            : make_policy(options.policy, context);
 }
 
+Range<double> non_negative() {
+  return {">= 0 and finite", [](const double& v) { return v >= 0 && std::isfinite(v); }};
+}
+
 // Throws where a value of the run is not legal.
 void check_run(const std::string& prefix, const Policy& policy, int64_t total_steps,
                const char* what, const Range<double>& legal) {
@@ -129,6 +133,19 @@ std::optional<double> RateSchedules::weight_decay(double clock) const {
   return weight_decay_ ? std::optional(weight_decay_(clock)) : std::nullopt;
 }
 
+Rates RateSchedules::at(double lr, double clock) const {
+  Rates rates = {lr, momentum(clock), weight_decay(clock)};
+  const auto check = [clock](const char* what, double value, const Range<double>& legal) {
+    if (legal.holds(value)) return;
+    throw AgreedError(ExitCode::kConfig, concat("the ", what, " is ", value, " at ", clock,
+                                                " steps of the schedule; legal: ", legal.words));
+  };
+  check("learning rate", lr, non_negative());
+  if (rates.momentum) check("momentum", *rates.momentum, at_least_below(0.0, 1.0));
+  if (rates.weight_decay) check("weight decay", *rates.weight_decay, non_negative());
+  return rates;
+}
+
 std::string RateSchedules::describe() const {
   std::string text;
   if (momentum_) text += concat("momentum: ", momentum_text_);
@@ -157,8 +174,7 @@ RateSchedules make_rate_schedules(const OptimizerOptions& given, int64_t total_s
   if (is_scheduled(options.weight_decay_schedule)) {
     NamedPolicy made =
         make(kDecaySchedule, options.weight_decay_schedule, options.weight_decay.value_or(0), run);
-    check_run(kDecaySchedule, made.policy, total_steps, "weight decay",
-              {">= 0 and finite", [](const double& v) { return v >= 0 && std::isfinite(v); }});
+    check_run(kDecaySchedule, made.policy, total_steps, "weight decay", non_negative());
     schedules.weight_decay_ = std::move(made.policy);
     schedules.weight_decay_text_ = std::move(made.text);
   }

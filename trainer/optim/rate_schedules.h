@@ -49,7 +49,10 @@ class RateSchedules {
   // `clock` is LrController::clock(step). Empty where the option is not scheduled.
   std::optional<double> momentum(double clock) const;
   std::optional<double> weight_decay(double clock) const;
-  Rates at(double lr, double clock) const { return {lr, momentum(clock), weight_decay(clock)}; }
+  // Of a step whose learning rate is `lr`. Throws AgreedError{kConfig} for what is not legal: of
+  // very long runs not every step is looked at before they start, and a rule such as AdaScale
+  // multiplies the schedule's learning rate.
+  Rates at(double lr, double clock) const;
 
   // "momentum: cosine to 0.8 in 99 steps; ...", for the log at the start; empty: none.
   std::string describe() const;

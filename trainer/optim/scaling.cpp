@@ -134,7 +134,7 @@ std::vector<OptionProblem> check_scaling(const LrOptions& options, const Optimiz
                               global_batch, ", lr.base_batch ", *options.base_batch,
                               "; legal: a global batch of at least lr.base_batch")}};
   }
-  if (options.scaling != ScalingRule::kAdamSqrt) return {};
+  if (options.scaling != ScalingRule::kAdamSqrt || k <= 1) return {};
   const auto scaled = decays(optimizer);
   const auto least =
       std::min_element(scaled.begin(), scaled.end(),
@@ -142,11 +142,12 @@ std::vector<OptionProblem> check_scaling(const LrOptions& options, const Optimiz
   if (scaled_decay(least->second, k) > kLeastDecay) return {};
   const auto above_largest = static_cast<int64_t>(std::ceil(
       static_cast<double>(*options.base_batch) * (1 - kLeastDecay) / (1 - least->second)));
-  return {{kScaling, concat("adam_sqrt takes ", least->first, ", ", least->second, ", to 1 - ", k,
-                            " × ", 1 - least->second, " = ", scaled_decay(least->second, k),
-                            ", which averages over nothing; the largest legal global batch is ",
-                            above_largest - 1, " (lr.base_batch ", *options.base_batch,
-                            "), here it is ", global_batch)}};
+  const int64_t largest = std::max(above_largest - 1, *options.base_batch);
+  return {{kScaling,
+           concat("adam_sqrt takes ", least->first, ", ", least->second, ", to 1 - ", k, " × ",
+                  1 - least->second, " = ", scaled_decay(least->second, k),
+                  ", which averages over nothing; the largest legal global batch is ", largest,
+                  " (lr.base_batch ", *options.base_batch, "), here it is ", global_batch)}};
 }
 
 OptimizerOptions scaled_for_batch(OptimizerOptions optimizer, const LrOptions& options,

@@ -179,7 +179,11 @@ Part plot_of(const PlotText& text, const std::vector<Line>& lines) {
 }  // namespace
 
 std::vector<double> round_ticks(double low, double high, int count) {
-  if (!(low < high)) high = low + (low == 0 ? 1 : std::abs(low));
+  // Ticks cannot tell apart what only the last digits do.
+  if (!(high - low > 1e-12 * std::max(std::abs(low), std::abs(high)))) {
+    high = low + (low == 0 ? 1 : std::abs(low));
+  }
+  if (!std::isfinite(high - low)) return {std::min(low, 0.0), std::numeric_limits<double>::max()};
   const double rough = (high - low) / count;
   const double power = std::pow(10, std::floor(std::log10(rough)));
   double step = 10 * power;

@@ -32,7 +32,8 @@ std::string line_plot(const PlotText& text, const std::vector<Line>& lines);
 // The same for several plots, one below the other, each with its own axes.
 std::string line_plots(const std::vector<Panel>& panels);
 
-// About `count` round values (1, 2 or 5 times a power of ten apart) that cover [low, high].
+// About `count` round values (1, 2 or 5 times a power of ten apart) that cover [low, high]; two
+// ends where the range is beyond what a number holds.
 std::vector<double> round_ticks(double low, double high, int count);
 
 // Powers of ten that cover [low, high], of at most `count` decades or else every second, third, ...
