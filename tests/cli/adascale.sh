@@ -31,6 +31,14 @@ cmp runs/whole/weights.safetensors runs/resumed/weights.safetensors || fail "the
 run 1 train resumed.yaml run.name=alone checkpoint.resume="runs/whole/checkpoints/${saved[1]}"
 expect_code 0
 
+# No state to go on from: the refusal does not offer what cannot work.
+for change in 'lr.base_batch=12' 'lr.scaling=linear'; do
+  run 2 train resumed.yaml run.name=other checkpoint.resume="runs/whole/checkpoints/${saved[1]}" "$change"
+  expect_code 78
+  expect_err 'holds the state of lr.scaling adascale with lr.base_batch 16, from which no run goes on'
+  if grep -q 'checkpoint.allow' err; then fail "$ran recommends what cannot work"; fi
+done
+
 run 2 train whole.yaml run.name=off train.noise_scale=off lr.scaling=none train.length=5steps
 expect_code 0
 

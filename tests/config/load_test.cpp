@@ -123,6 +123,22 @@ TEST(LoadConfig, ReportsEverythingAtOnceInOrder) {
                     "between 0 and 1"));
 }
 
+TEST(LoadConfig, HintsAreOfTheKindThatTheCommandLineGives) {
+  const std::string sgd = kSmallest + "optimizer: {kind: sgd}\n";
+  const std::string scaling = "lr.scaling=none";
+  for (const std::vector<std::string>& overrides :
+       {std::vector<std::string>{"optimizer.kind=adam", scaling, "optimizer.eps=1e-7"},
+        {"optimizer.eps=1e-7", scaling, "optimizer.kind=adam"}}) {
+    EXPECT_THAT(errors_of(sgd, overrides),
+                HasSubstr("optimizer.eps=1e-7: unknown key; did you mean epsilon?"));
+  }
+  const std::string legal = errors_of(sgd, {"optimizer.kind=adam", scaling, "optimizer.zzz=1"});
+  EXPECT_THAT(legal, HasSubstr("betas"));
+  EXPECT_THAT(legal, Not(HasSubstr("nesterov")));
+  EXPECT_THAT(errors_of(kSmallest, {"lr.policy=polynomial", "lr.policy.zzz=1"}),
+              HasSubstr("legal here: kind, length, power, end"));
+}
+
 TEST(LoadConfig, ChecksWhatPrecedesASyntaxError) {
   const std::string errors = errors_of("run: {sead: 1}\nlr: {base: 0.1\ntrain: {length: 1ep}\n");
   EXPECT_THAT(errors, HasSubstr("run.sead: unknown key; did you mean seed?"));

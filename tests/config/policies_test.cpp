@@ -297,6 +297,21 @@ TEST(Policies, HintsAreOfTheKind) {
               HasSubstr("gama: unknown key; legal here: kind, length, k0, k1"));
 }
 
+TEST(Policies, AWrongPieceDoesNotHideWhatIsWrongInOthers) {
+  const std::string text = errors_of(
+      run_file("lr: {base: 0.1, base_batch: 64, policy: {kind: piecewise, pieces: [{until: 9steps, "
+               "policy: {kind: stepp}}, {until: 20steps, policy: {kind: step}}, {policy: {kind: "
+               "multistep}}]}}\n"));
+  EXPECT_THAT(text, HasSubstr("lr.policy.pieces.0.policy.kind: \"stepp\" is not known"));
+  EXPECT_THAT(text, HasSubstr("lr.policy.pieces.1.policy.length: needed by policy step"));
+  EXPECT_THAT(text, HasSubstr("lr.policy.pieces.2.policy.milestones: needed by policy multistep"));
+  // What may follow from the word is not said.
+  EXPECT_THAT(errors_of(run_file(
+                  "lr: {base: 0.1, base_batch: 64, policy: {kind: piecewise, pieces: [{until: "
+                  "9steps, base: 1, policy: {kind: sinee}}, {policy: {kind: constant}}]}}\n")),
+              Not(HasSubstr("starts from it")));
+}
+
 TEST(Effective, ValuesOfABatchPerRankAreKnownForItsRanks) {
   const LoadedConfig config =
       load_config({"run.yaml",

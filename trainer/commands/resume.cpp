@@ -64,8 +64,28 @@ std::string words_of_return(const std::vector<KeyChange>& changes) {
                 left_out);
 }
 
+// What the checkpoint's state of the learning rate belongs to; empty: there is none, the schedule
+// is a function of the step.
+std::string lr_state_of(const optim::LrOptions& lr) {
+  if (lr.scaling == optim::ScalingRule::kAdaScale) {
+    return concat("lr.scaling adascale with lr.base_batch ", lr.base_batch.value_or(0));
+  }
+  return is_plateau(lr.policy.kind) ? concat("lr.policy ", word_of(lr.policy.kind)) : "";
+}
+
+// Why the change cannot be allowed; empty: it can.
+std::string why_never(const optim::LrOptions& saved, const optim::LrOptions& now) {
+  const std::string before = lr_state_of(saved), after = lr_state_of(now);
+  if (before == after) return {};
+  return concat("The checkpoint holds ",
+                before.empty() ? "no state of the learning rate" : "the state of " + before,
+                ", from which no run goes on with ",
+                after.empty() ? "a schedule that is a function of the step" : after);
+}
+
 [[noreturn]] void refuse(const std::string& where, const std::vector<KeyChange>& changes,
-                         const std::string& why, const config::RunConfig& now) {
+                         const std::string& why, const config::RunConfig& now,
+                         const std::string& never = {}) {
   std::string list;
   std::vector<std::string> allow = now.checkpoint.allow;
   for (const KeyChange& change : changes) {
@@ -76,7 +96,9 @@ std::string words_of_return(const std::vector<KeyChange>& changes) {
   std::string names;
   for (const std::string& name : allow) names += (names.empty() ? "" : ", ") + name;
   fail(ExitCode::kConfig, where, why, list, '\n', words_of_return(changes),
-       "\nTo go on with the change, add: ", shell_word(concat("checkpoint.allow=[", names, ']')),
+       never.empty() ? concat("\nTo go on with the change, add: ",
+                              shell_word(concat("checkpoint.allow=[", names, ']')))
+                     : "\n" + never,
        "\nTo train anew, give it another run.name, or add --fresh (the old directory is kept under "
        "another name)");
 }
@@ -167,7 +189,9 @@ void refuse_other_trajectory(const std::string& where, const config::RunConfig& 
                                    change.key == "data.path" || change.key == "data.val_path";
     return (!all && is_compared_later) || is_allowed(now, change.key);
   });
-  if (!changes.empty()) refuse(where, changes, " holds a run with another configuration:", now);
+  if (changes.empty()) return;
+  refuse(where, changes, " holds a run with another configuration:", now,
+         why_never(saved.lr, now.lr));
 }
 
 From restore(const RunIdentity& identity, checkpoint::Checkpointer& checkpoints, Training& training,

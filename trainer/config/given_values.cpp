@@ -77,6 +77,7 @@ class Collector {
 
   GivenValues collect() {
     collect_file();
+    for (const std::string& argument : overrides_) note_kind(argument);
     for (size_t i = 0; i < overrides_.size(); ++i) collect_override(static_cast<int>(i) + 1);
     return std::move(given_);
   }
@@ -99,6 +100,16 @@ class Collector {
               concat(tree.root.kind == Kind::kNull ? "the file is empty" : "the file is no map",
                      "; legal: ", keys_.words_of_section("")));
     }
+  }
+
+  // The kinds that overrides give hold for what all of them say, in whatever order they stand.
+  void note_kind(const std::string& argument) {
+    const size_t equals = argument.find('=');
+    if (equals == std::string::npos) return;
+    const std::string key = argument.substr(0, equals);
+    const std::string word = argument.substr(equals + 1);
+    if (last_name(key) == "kind") kinds_[parent_path(key)] = word;
+    if (table_.find(key + ".kind") != nullptr) kinds_[key] = word;
   }
 
   void collect_override(int number) {

@@ -19,6 +19,19 @@ std::string joined(const std::vector<std::string>& words, const std::string& sep
   return text;
 }
 
+// The one name that begins with `name`, as epsilon does with eps.
+std::optional<std::string> only_longer(const std::string& name,
+                                       const std::vector<std::string>& names) {
+  constexpr size_t kFewest = 3;
+  std::optional<std::string> found;
+  for (const std::string& longer : names) {
+    if (name.size() < kFewest || !longer.starts_with(name)) continue;
+    if (found) return std::nullopt;
+    found = longer;
+  }
+  return found;
+}
+
 }  // namespace
 
 std::string join_path(const std::string& parent, const std::string& name) {
@@ -38,6 +51,15 @@ std::string last_name(const std::string& path) {
 bool is_below(std::string_view path, std::string_view section) {
   return section.empty() ||
          (path.starts_with(section) && path.size() > section.size() && path[section.size()] == '.');
+}
+
+std::string outer_row(const std::string& key) {
+  for (size_t begin = 0; begin < key.size();) {
+    const size_t end = std::min(key.find('.', begin), key.size());
+    if (key.find_first_not_of("0123456789", begin) >= end) return key.substr(0, end);
+    begin = end + 1;
+  }
+  return {};
 }
 
 const Option* enclosing_list(const OptionTable& table, const std::string& key) {
@@ -86,6 +108,9 @@ UnknownKey KeyTree::unknown(const std::string& section, const std::string& name,
   if (name.size() > kMaxHintedName) return {legal, {}};
   if (const auto near = nearest(name, here)) {
     return {"unknown key; did you mean " + *near + "?", join_path(section, *near)};
+  }
+  if (const auto longer = only_longer(name, here)) {
+    return {"unknown key; did you mean " + *longer + "?", join_path(section, *longer)};
   }
   if (nearest(name, of_other_kinds)) return {legal, {}};
   std::vector<std::string> all;

@@ -17,6 +17,9 @@ std::string parent_path(const std::string& path);
 std::string last_name(const std::string& path);
 bool is_below(std::string_view path, std::string_view section);
 
+// "lr.policy.pieces.1" of any key below it: the outermost row of a list of maps; else empty.
+std::string outer_row(const std::string& key);
+
 // The list of maps that an option of a row belongs to, the innermost; nullptr for others.
 const Option* enclosing_list(const OptionTable& table, const std::string& key);
 // "a map of match, lr_factor": what a row of the list may be.

@@ -228,13 +228,18 @@ Environment process_environment() {
 void ReadResult::add_owner_problems(const std::vector<OptionProblem>& found) {
   if (!file_complete) return;
   const SourceLines lines(provenance.file);
-  std::set<std::string> spoilt;
-  for (const std::string& key : refused) spoilt.insert(section_of(key));
+  // It may be no problem once the refused key, of its section or row, is right.
+  const auto may_follow = [&](const OptionProblem& problem) {
+    const std::string row = outer_row(problem.key);
+    return std::any_of(refused.begin(), refused.end(), [&](const std::string& key) {
+      const std::string other = outer_row(key);
+      const bool of_another_row = !row.empty() && !other.empty() && row != other;
+      return section_of(key) == section_of(problem.key) && !of_another_row;
+    });
+  };
   for (const OptionProblem& problem : found) {
     if (problems.size() >= kMaxProblems) return;
-    if (!spoilt.contains(section_of(problem.key))) {
-      problems.push_back(provenance.diagnostic(lines, problem));
-    }
+    if (!may_follow(problem)) problems.push_back(provenance.diagnostic(lines, problem));
   }
 }
 
