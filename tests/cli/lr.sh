@@ -93,6 +93,21 @@ run_seconds=20 run 1 lr waves.yaml train.length=1000000steps --plot long.svg
 expect_code 0
 grep -q '>1</text>' long.svg || fail "$ran: a peak of the long run is not in its plot"
 
+# An override may stand behind --at, which takes one list.
+run 1 lr small.yaml --at 0 lr.base=0.1 --csv
+expect_code 0
+[[ $(wc -l <out) = 2 ]] || fail "$ran: not one step"
+# Two learning rates that differ in their last bit.
+cp small.yaml bit.yaml
+run_seconds=20 run 1 lr small.yaml bit.yaml --plot bit.svg --terminal lr.base=0.3
+expect_code 0
+sed -i 's/^lr: .*/lr: {base: 0.30000000000000004, scaling: none}/' small.yaml
+sed -i 's/^lr: .*/lr: {base: 0.3, scaling: none}/' bit.yaml
+run_seconds=20 run 1 lr small.yaml bit.yaml --plot bit.svg --terminal
+expect_code 0
+
+run 1 lr small.yaml --every 99999999999999999999
+expect_code 2
 run 1 lr small.yaml --at nan
 expect_code 2
 run 1 lr small.yaml nowhere.yaml
