@@ -340,6 +340,7 @@ TEST(AbsorbedMomentum, CorrectedIsTheFormOutside) {
     for (const bool nesterov : {false, true}) {
       const Problem problem;
       OptimizerOptions options{.kind = kind, .nesterov = nesterov, .weight_decay = kDecay};
+      options.epsilon = 1e-8;  // of lars: each form has a default of its own
       const torch::Tensor outside = leaf(problem.values[0]);
       const auto reference = make_optimizer(options, {{"w", outside}});
       options.momentum_form = MomentumForm::kAbsorbed;
