@@ -20,7 +20,7 @@ Duration OptionCodec<Duration>::parse(std::string_view text) {
   static constexpr std::array<std::pair<double, const char*>, 3> kMost = {
       {{1e7, "1e7 epochs"}, {1e12, "1e12 steps"}, {1e15, "1e15 samples"}}};
   if (const auto& [most, words] = kMost[unit]; amount > most) {
-    throw std::invalid_argument(concat("is too long; legal: at most ", words));
+    throw std::invalid_argument(concat("is longer than ", words));
   }
   return {amount, static_cast<Duration::Unit>(unit)};
 }
