@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <tuple>
 #include <utility>
 
 #include "comm/base/error.h"
@@ -132,8 +131,9 @@ BaseOfLr base_of_lr(const RunInput& run) {
                    .why_not = {},
                    .factor = schedule.factor(),
                    .total_steps = run.prepared.plan.total_steps()};
-  std::tie(base.greatest_at, base.greatest) = greatest_lr(schedule, base.total_steps);
-  base.greatest_over_peak = base.greatest / schedule.peak();
+  const auto [step, greatest] = greatest_lr(schedule, base.total_steps);
+  base.greatest_at = step;
+  base.greatest_over_peak = greatest / schedule.peak();
   if (optim::is_cycle(lr.policy.kind)) {
     base.key = "lr.policy.k1";
   } else if (has_one_base(lr.policy)) {

@@ -20,7 +20,6 @@ struct BaseOfLr {
   double factor = 1;              // of the scaling rule: effective = base * factor
   int64_t total_steps = 0;        // of the run
   int64_t greatest_at = 0;        // the first step with the schedule's greatest LR
-  double greatest = 0;            // it
   double greatest_over_peak = 1;  // 1 but where the policy stays below base * factor, or rises
 
   // Four digits, which is more than a range test knows; "-" without a key.

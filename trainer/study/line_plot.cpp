@@ -113,8 +113,8 @@ struct Axis {
   }
 };
 
-// One plot, without the document around it. A title of several lines and a legend add to its
-// height, not to what the curves lose.
+// One plot, without the document around it. A title of several lines and a legend make it
+// higher; the curves keep their size.
 Part plot_of(const PlotText& text, const std::vector<Line>& lines) {
   const auto is_drawn = [&](double x, double y) {
     return std::isfinite(x) && std::isfinite(y) && (x > 0 || !text.log_x);
